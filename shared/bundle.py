@@ -1,0 +1,160 @@
+"""The bundle: one content-addressed archive per model version, everything that a predictor needs and nothing else.
+
+An uncompressed, deterministic tar of `manifest.json`, `golden.json` and the model file. The manifest names the SHA-256
+of every other file, and the bundle's digest is the SHA-256 of the manifest as canonical JSON: one digest fixes it all.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from shared.errors import BundleError
+
+MANIFEST, GOLDEN = "manifest.json", "golden.json"
+MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
+DTYPES: dict[str, Any] = {
+    "double": np.float64,
+    "float": np.float32,
+    "long": np.int64,
+    "integer": np.int32,
+    "boolean": np.bool_,
+    "string": np.object_,
+}
+
+Label = bool | int | float | str
+Columns = dict[str, np.ndarray]
+"""One array of shape (rows,) per input column."""
+
+
+class Column(BaseModel):
+    """One input of a model: its name, its MLflow signature type, and whether it may be left out or null."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    type: Literal["double", "float", "long", "integer", "boolean", "string"]
+    required: bool = True
+
+    def array(self, values: list[Any]) -> np.ndarray:
+        """Return values as this column's array; None becomes NaN in a floating column."""
+        return np.asarray(values, dtype=DTYPES[self.type])
+
+
+class Output(BaseModel):
+    """What a model answers; `classes` is empty for regression, else in the order of the probabilities' columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["classification", "regression"]
+    classes: list[Label] = []
+    probabilities: bool = False
+
+
+class Manifest(BaseModel):
+    """What is in a bundle. Not the model's name or version: MLflow may change those."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    inputs: list[Column]
+    output: Output
+    runtime: Literal["onnx", "sklearn"]
+    runtime_reason: str
+    tolerance: float
+    libraries: dict[str, str]
+    files: dict[str, str]
+
+    def canonical(self) -> bytes:
+        """Return the manifest as canonical JSON: sorted keys, UTF-8, no spaces."""
+        return json.dumps(
+            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        ).encode()
+
+    def digest(self) -> str:
+        """Return the bundle's digest, `sha256:` and 64 hexadecimal digits."""
+        return "sha256:" + hashlib.sha256(self.canonical()).hexdigest()
+
+    def arrays(self, columns: Mapping[str, list[Any]]) -> Columns:
+        """Return lists of values as one array per input, in the model's order."""
+        return {column.name: column.array(columns[column.name]) for column in self.inputs}
+
+
+class Golden(BaseModel):
+    """Rows with the answers that the model gave when it was trained.
+
+    `columns` holds one list per input; `predictions` one label or value per row; `probabilities` one list per row.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: dict[str, list[Any]]
+    predictions: list[Label]
+    probabilities: list[list[float]] | None = None
+
+
+def file_digest(content: bytes) -> str:
+    """Return the SHA-256 of a file's content in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write(archive: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
+    """Write a bundle's archive; the same content gives the same bytes. Return its digest."""
+    contents = {MANIFEST: manifest.canonical(), **files}
+    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in sorted(contents):
+            member = tarfile.TarInfo(name)  # owner, mode and time are constants of TarInfo
+            member.size = len(contents[name])
+            tar.addfile(member, io.BytesIO(contents[name]))
+    return manifest.digest()
+
+
+def unpack(archive: Path, folder: Path, digest: str) -> Manifest:
+    """Write a bundle's files into a folder after checking every digest; raise `BundleError` (`digest`)."""
+    contents = _read(archive)
+    try:
+        manifest = Manifest.model_validate_json(contents.pop(MANIFEST))
+    except (KeyError, ValidationError) as error:
+        raise BundleError(f"the bundle has no usable {MANIFEST}: {error}", "digest") from error
+    _check_digests(manifest, contents, digest)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / MANIFEST).write_bytes(manifest.canonical())
+    return manifest
+
+
+def _read(archive: Path) -> dict[str, bytes]:
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            return {member.name: _content(tar, member) for member in tar}
+    except (tarfile.TarError, OSError) as error:
+        raise BundleError(f"the bundle's archive cannot be read: {error}", "digest") from error
+
+
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    if file is None or Path(member.name).name != member.name:
+        raise BundleError(f"the bundle holds {member.name!r}, which is not a plain file", "digest")
+    return file.read()
+
+
+def _check_digests(manifest: Manifest, contents: Mapping[str, bytes], digest: str) -> None:
+    if manifest.digest() != digest:
+        raise BundleError(f"the bundle's digest is {manifest.digest()}, expected {digest}", "digest")
+    if contents.keys() != manifest.files.keys():
+        raise BundleError(f"the bundle holds {sorted(contents)}, its manifest {sorted(manifest.files)}", "digest")
+    for name, content in contents.items():
+        if file_digest(content) != manifest.files[name]:
+            raise BundleError(f"{name} in the bundle is not the file that was packed", "digest")
+
+
+def read_golden(folder: Path) -> Golden:
+    """Read the golden rows of an unpacked bundle."""
+    return Golden.model_validate_json((folder / GOLDEN).read_bytes())

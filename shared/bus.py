@@ -1,0 +1,210 @@
+"""The bus: publishing events, storing bundles and keeping request states, as one small interface.
+
+`Bus` is what the services and the command line ask for. `NatsBus` is the real thing over one NATS connection;
+`shared/fakes.py` holds the in-memory one, and `tests/contract` runs the same scenarios over both.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, Self, TypeVar
+
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.errors import (
+    APIError,
+    KeyNotFoundError,
+    NoStreamResponseError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
+from nats.js.object_store import ObjectStore
+from pydantic import BaseModel, ConfigDict
+
+from shared import cloudevents
+from shared.errors import BundleError, EventError, PromotionConflictError, UnreachableError
+from shared.events import BundleRef, Event, parse
+from shared.settings import BusSettings
+from shared.streams import MODELS, REQUESTS
+
+EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+WRONG_LAST_SEQUENCE = 10071  # JetStream's error code for an expectation that does not hold
+PUBLISH_DEADLINE_S = 60.0
+
+Anything = TypeVar("Anything")
+
+
+@dataclass(frozen=True)
+class Published:
+    """The bus's receipt: the event's sequence in its stream, and whether it had been stored before."""
+
+    sequence: int
+    duplicate: bool
+
+
+class RequestState(BaseModel):
+    """What is known of a train request; kept in the bucket `REQUESTS` under its id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    state: Literal["started", "finished", "failed", "cancelled"]
+    model: str
+    attempts: int = 0
+    message: str = ""
+
+
+class Bus(Protocol):
+    """What Baton asks of a bus."""
+
+    async def publish(
+        self, event: Event, model: str, *, event_id: str | None = None, expected_last: int | None = None
+    ) -> Published:
+        """Store an event once per `event_id`.
+
+        With `expected_last` the event is stored only if that is the sequence of the last event on its subject
+        (0: there is none), else `PromotionConflictError`.
+        """
+
+    async def last(self, kind: type[Event], model: str) -> tuple[int, Event] | None:
+        """Return sequence and data of the last event of a kind for a model."""
+
+    async def put_bundle(self, archive: Path, digest: str) -> BundleRef:
+        """Store a bundle's archive under its digest; storing it again changes nothing."""
+
+    async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
+        """Write a stored archive to a file; raise `BundleError` (`download`) if it cannot be had."""
+
+    async def request_state(self, request_id: str) -> RequestState | None:
+        """Return what is known of a train request."""
+
+    async def set_request_state(self, request_id: str, state: RequestState) -> None:
+        """Remember what is known of a train request."""
+
+
+async def _ignore(_: Exception) -> None:
+    """Keep nats-py from printing tracebacks of reconnects; failures surface where they are awaited."""
+
+
+class NatsBus:
+    """The bus over NATS JetStream, on a connection of its own; `source` names the publisher in every event.
+
+    Use it as an async context manager, or `open` and `close` it.
+    """
+
+    def __init__(self, settings: BusSettings, source: str) -> None:
+        self.settings = settings
+        self.client = Client()
+        self.js = self.client.jetstream(timeout=5)
+        self._source = source
+
+    async def open(self, deadline_s: float = 5.0) -> None:
+        """Connect; once connected, never give up. Raise `UnreachableError` if nobody answers within the deadline."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self.client.connect(
+                    self.settings.nats_url,
+                    name=self._source,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.5,
+                    error_cb=_ignore,
+                )
+        except (OSError, NatsError, TimeoutError) as error:
+            raise UnreachableError(
+                f"no NATS server answers at {self.settings.nats_url}: start one with `baton up` or set BATON_NATS_URL"
+            ) from error
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.client.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def publish(
+        self, event: Event, model: str, *, event_id: str | None = None, expected_last: int | None = None
+    ) -> Published:
+        """Store an event; a publish that times out is repeated under the same id until it is acknowledged."""
+        headers = cloudevents.headers(event.type, source=self._source, model=model, event_id=event_id)
+        if expected_last is not None:
+            headers[EXPECTED_LAST] = str(expected_last)
+        subject, body = event.subject(model), event.model_dump_json().encode()
+        if event.stream is None:
+            await self.client.publish(event.type, body, headers=headers)
+            return Published(0, duplicate=False)
+
+        async def attempt() -> Published:
+            ack = await self.js.publish(subject, body, stream=event.stream, headers=headers)
+            return Published(ack.seq, bool(ack.duplicate))
+
+        try:
+            return await _patiently(attempt, f"{event.type} could not be published")
+        except APIError as error:
+            if error.err_code == WRONG_LAST_SEQUENCE:
+                raise PromotionConflictError(f"{subject} has moved past sequence {expected_last}") from error
+            raise EventError(f"{subject} was refused by the stream {event.stream}: {error.description}") from error
+
+    async def last(self, kind: type[Event], model: str) -> tuple[int, Event] | None:
+        """Read the last event on a subject straight from its stream."""
+        subject = kind.subject(model)
+        try:
+            message = await self.js.get_last_msg(str(kind.stream), subject)
+        except NotFoundError:
+            return None
+        return message.seq or 0, parse(subject, message.data or b"")[1]
+
+    async def put_bundle(self, archive: Path, digest: str) -> BundleRef:
+        """Upload an archive unless the store already has it."""
+        store = await self._objects()
+        name = digest.replace(":", "-")
+        try:
+            info = await store.get_info(name)
+        except NotFoundError:
+            with archive.open("rb") as file:
+                info = await store.put(name, file)
+        return BundleRef(object=name, digest=digest, size=info.size or 0)
+
+    async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
+        """Download an archive in chunks; the object store checks its own digest on the way."""
+        try:
+            store = await self._objects()
+            with destination.open("wb") as file:
+                await store.get(ref.object, writeinto=file)
+        except (NotFoundError, NatsTimeoutError, ServiceUnavailableError, OSError) as error:
+            await asyncio.to_thread(destination.unlink, missing_ok=True)
+            raise BundleError(f"bundle {ref.object} cannot be downloaded: {error!r}", "download") from error
+
+    async def request_state(self, request_id: str) -> RequestState | None:
+        """Read a request's state from its bucket."""
+        bucket = await self.js.key_value(REQUESTS)
+        try:
+            entry = await bucket.get(request_id)
+        except KeyNotFoundError:
+            return None
+        return RequestState.model_validate_json(entry.value or b"{}")
+
+    async def set_request_state(self, request_id: str, state: RequestState) -> None:
+        """Write a request's state to its bucket."""
+        bucket = await self.js.key_value(REQUESTS)
+        await bucket.put(request_id, state.model_dump_json().encode())
+
+    async def _objects(self) -> ObjectStore:
+        return await self.js.object_store(MODELS)
+
+
+async def _patiently(attempt: Callable[[], Awaitable[Anything]], failure: str) -> Anything:
+    """Repeat while nobody answers: a server that restarts is back within seconds, and publishing is idempotent."""
+    try:
+        async with asyncio.timeout(PUBLISH_DEADLINE_S):
+            while True:
+                try:
+                    return await attempt()
+                except (NatsTimeoutError, NoStreamResponseError, ServiceUnavailableError, OSError):
+                    await asyncio.sleep(0.25)
+    except TimeoutError as error:
+        raise UnreachableError(f"{failure}: NATS did not acknowledge it within {PUBLISH_DEADLINE_S:.0f} s") from error

@@ -1,0 +1,336 @@
+"""The catalogue of events: what travels on the bus, on which subject, in which stream.
+
+Facts are named in the past tense, commands in the imperative's participle (`train.requested`). The wire form is
+CloudEvents 1.0 in binary mode (`shared/cloudevents.py`): the body is the event's data as plain JSON, the attributes are
+headers. The subject ends in the model's name as one token.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal, Self
+from urllib.parse import quote, unquote
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.errors import EventError
+
+
+class Stream(StrEnum):
+    """JetStream streams; `shared/streams.py` says how each is configured."""
+
+    TRAINING = "TRAINING"
+    COMMANDS = "COMMANDS"
+    LIFECYCLE = "LIFECYCLE"
+    CHAMPIONS = "CHAMPIONS"
+
+
+def subject_token(model: str) -> str:
+    """Encode a model's name as one subject token; reversible (`model_name`).
+
+    Characters outside `[A-Za-z0-9_-]` are percent-encoded, so that dots and wildcards cannot change the subject.
+    """
+    return quote(model, safe="").replace(".", "%2E").replace("~", "%7E")
+
+
+def model_name(subject: str) -> str:
+    """Return the model's name that a subject ends in."""
+    return unquote(subject.rsplit(".", 1)[-1])
+
+
+class Event(BaseModel):
+    """The data of one event; `type` is the subject without the model's token."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+    type: ClassVar[str]
+    stream: ClassVar[Stream | None]
+
+    @classmethod
+    def subject(cls, model: str) -> str:
+        """Return the subject of this event for a model."""
+        return f"{cls.type}.{subject_token(model)}"
+
+    @classmethod
+    def all_subjects(cls) -> str:
+        """Return the wildcard subject of this event for every model."""
+        return f"{cls.type}.>"
+
+    @classmethod
+    def parse(cls, body: bytes) -> Self:
+        """Read an event from its JSON body; raise `EventError` naming the first field that is wrong."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise _event_error(cls.type, error) from error
+
+
+def _event_error(kind: str, error: ValidationError) -> EventError:
+    faults = error.errors(include_url=False, include_context=False)
+    named = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in faults)
+    return EventError(f"{kind} is malformed: {named}", field=".".join(map(str, faults[0]["loc"])))
+
+
+class BundleRef(BaseModel):
+    """Where a bundle is: its name in the object store, its digest (`sha256:...`) and its size in bytes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    object: str
+    digest: str
+    size: int
+
+
+class HoldoutRef(BaseModel):
+    """Where a version's held-out rows are: path of the run's artifact, its SHA-256 digest, how many rows."""
+
+    model_config = ConfigDict(frozen=True)
+
+    artifact: str
+    digest: str
+    rows: int
+
+
+class TrainRequested(Event):
+    """Command: train a model with a recipe on a dataset.
+
+    `request_id` identifies the request for ever; without it the stream sequence does. A request ends in exactly one
+    `run.finished` or `run.failed`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    type = "train.requested"
+    stream = Stream.TRAINING
+
+    recipe: str = Field(min_length=1, examples=["random-forest"])
+    dataset: str = Field(min_length=1, examples=["heart-disease"])
+    target: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    tags: dict[str, str] = Field(default_factory=dict)
+    request_id: str | None = Field(
+        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_=-][A-Za-z0-9_.=-]*$"
+    )
+
+
+class TrainCancelled(Event):
+    """Command: stop a training wherever it runs, or before it starts."""
+
+    type = "train.cancelled"
+    stream = Stream.LIFECYCLE
+
+    request_id: str
+    actor: str
+    reason: str = ""
+
+
+class RunStarted(Event):
+    """Fact: a trainer began to work on a request."""
+
+    type = "run.started"
+    stream = Stream.LIFECYCLE
+
+    request_id: str
+    attempt: int
+    recipe: str
+    dataset: str
+
+
+class RunProgress(Event):
+    """Fact: a training reached step `step` of `of`."""
+
+    type = "run.progress"
+    stream = Stream.LIFECYCLE
+
+    request_id: str
+    step: int
+    of: int
+    message: str
+
+
+class RunFinished(Event):
+    """Fact: a run ended with a registered model version and a stored bundle."""
+
+    type = "run.finished"
+    stream = Stream.LIFECYCLE
+
+    request_id: str
+    run_id: str
+    version: str
+    metrics: dict[str, float]
+    bundle: BundleRef
+    holdout: HoldoutRef | None = None
+
+
+class RunFailed(Event):
+    """Fact: a request ended without a version.
+
+    `kind` is one of `malformed`, `refused`, `failed`, `crashed`, `timeout`, `cancelled`, `unsupported`.
+    """
+
+    type = "run.failed"
+    stream = Stream.LIFECYCLE
+
+    request_id: str
+    kind: str
+    message: str
+    field: str = ""
+    attempts: int = 1
+
+
+class PromotionRequested(Event):
+    """Command: make a version the champion. `version` is a number, `auto` or `previous`."""
+
+    type = "promotion.requested"
+    stream = Stream.COMMANDS
+
+    version: str
+    actor: str
+    reason: str = ""
+
+
+class RuleOutcome(BaseModel):
+    """What one rule of the policy said: the value it saw, the threshold, and the sentence for people."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rule: str
+    passed: bool
+    value: float | None = None
+    threshold: float | None = None
+    message: str
+
+
+class PromotionDecided(Event):
+    """Fact: the promoter judged a challenger. `verdict` is `promoted` or `refused`; `reason` is one sentence."""
+
+    type = "promotion.decided"
+    stream = Stream.LIFECYCLE
+
+    decision: str
+    request_id: str
+    version: str
+    champion: str | None
+    verdict: Literal["promoted", "refused"]
+    reason: str
+    rules: list[RuleOutcome]
+    challenger_metrics: dict[str, float]
+    champion_metrics: dict[str, float] | None = None
+
+
+class ChampionEvent(Event):
+    """What both facts about a champion carry: the place in the model's order of changes.
+
+    Generations grow by one per change and are comparable within one ledger only.
+    """
+
+    stream = Stream.CHAMPIONS
+
+    generation: int
+    ledger: str
+    actor: str
+    reason: str
+    committed_at: datetime
+
+
+class ModelPromoted(ChampionEvent):
+    """Fact: a version became champion. `committed_at` is PostgreSQL's clock in the committing transaction."""
+
+    type = "model.promoted"
+
+    version: str
+    run_id: str | None = None
+    previous: str | None = None
+    bundle: BundleRef
+    decision: str | None = None
+
+
+class ModelWithdrawn(ChampionEvent):
+    """Fact: a model has no champion any more (the alias, version or model was deleted)."""
+
+    type = "model.withdrawn"
+
+    previous: str | None = None
+
+
+class ModelServing(Event):
+    """Fact: a predictor's worker answers with a version. Durations in milliseconds.
+
+    `delay_ms` runs from the commit to the first request answerable by the version; it compares two clocks and means
+    something only where they are one machine's.
+    """
+
+    type = "model.serving"
+    stream = Stream.LIFECYCLE
+
+    predictor: str
+    worker: int
+    version: str
+    generation: int
+    ledger: str
+    prefetched: bool
+    load_ms: float
+    verify_ms: float
+    swap_ms: float
+    delay_ms: float
+
+
+class ModelRejected(Event):
+    """Fact: a version could not be served; `check` says what it did not pass. The old model goes on serving."""
+
+    type = "model.rejected"
+    stream = Stream.LIFECYCLE
+
+    predictor: str
+    worker: int
+    version: str
+    generation: int
+    ledger: str
+    check: Literal["download", "digest", "load", "schema", "warm_up", "golden", "deadline"]
+    message: str
+
+
+class ServedModel(BaseModel):
+    """One line of a heartbeat."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    version: str
+    generation: int
+
+
+class PredictorAlive(Event):
+    """Heartbeat of one worker, a core message with a time to live; it names no model in its subject."""
+
+    type = "predictor.alive"
+    stream = None
+
+    predictor: str
+    worker: int
+    models: list[ServedModel]
+    ttl_s: float
+
+
+CATALOGUE: tuple[type[Event], ...] = (
+    TrainRequested,
+    TrainCancelled,
+    RunStarted,
+    RunProgress,
+    RunFinished,
+    RunFailed,
+    PromotionRequested,
+    PromotionDecided,
+    ModelPromoted,
+    ModelWithdrawn,
+    ModelServing,
+    ModelRejected,
+)
+BY_TYPE: dict[str, type[Event]] = {event.type: event for event in CATALOGUE}
+
+
+def parse(subject: str, body: bytes) -> tuple[str, Event]:
+    """Read any event of the catalogue from its subject and body; return the model's name and the event."""
+    kind = subject.rsplit(".", 1)[0]
+    if kind not in BY_TYPE:
+        raise EventError(f"no event of the catalogue has the subject {subject}")
+    return model_name(subject), BY_TYPE[kind].parse(body)

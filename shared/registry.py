@@ -1,0 +1,176 @@
+"""MLflow's registry and runs, as Baton uses them: the only door to MLflow for trainer and promoter.
+
+All methods block (MLflow's client is synchronous): call them in a thread. Aliases say what is served; stages are kept
+in step for those who read them.
+"""
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from shared.errors import RegistryError, UnreachableError
+from shared.events import BundleRef, HoldoutRef
+
+CHAMPION = "champion"
+PRODUCTION, ARCHIVED, NO_STAGE = "Production", "Archived", "None"
+
+# Tags on a model version: what Baton knows of it, in the transaction that creates it.
+TAG_REQUEST = "baton.request_id"
+TAG_BUNDLE = "baton.bundle"
+TAG_HOLDOUT = "baton.holdout"
+TAG_DATASET = "baton.dataset"
+
+Anything = TypeVar("Anything")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model version with what Baton recorded on it."""
+
+    model: str
+    version: str
+    run_id: str | None
+    stage: str
+    bundle: BundleRef | None = None
+    holdout: HoldoutRef | None = None
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+class Registry:
+    """One MLflow server, reached through its REST API."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+        self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+    def champion(self, model: str) -> Version | None:
+        """Return the version that the alias `champion` points to."""
+        try:
+            return _version(_patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
+        except MlflowException as error:
+            if _is_missing(error):
+                return None
+            raise RegistryError(f"MLflow could not say who is champion of {model}: {error.message}") from error
+
+    def version(self, model: str, version: str) -> Version | None:
+        """Return one version, None if there is no such."""
+        try:
+            return _version(_patiently(lambda: self.client.get_model_version(model, version)))
+        except MlflowException as error:
+            if _is_missing(error):
+                return None
+            raise RegistryError(f"MLflow could not return {model} version {version}: {error.message}") from error
+
+    def version_of_request(self, model: str, request_id: str) -> Version | None:
+        """Return the version that a train request led to, if it got that far."""
+        query = f"name = '{_quoted(model)}' and tags.`{TAG_REQUEST}` = '{_quoted(request_id)}'"
+        found = _patiently(lambda: self.client.search_model_versions(query, max_results=1))
+        return _version(found[0]) if found else None
+
+    def register(self, model: str, *, source: str, run_id: str, model_id: str | None, tags: dict[str, str]) -> Version:
+        """Create the next version of a model with its tags in one transaction; the model is created if it is new."""
+        self._ensure_model(model)
+        try:
+            made = _patiently(
+                lambda: self.client.create_model_version(model, source, run_id=run_id, tags=tags, model_id=model_id)
+            )
+        except MlflowException as error:
+            raise RegistryError(f"MLflow refused a new version of {model}: {error.message}") from error
+        return _version(made)
+
+    def _ensure_model(self, model: str) -> None:
+        try:
+            _patiently(lambda: self.client.create_registered_model(model))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise RegistryError(f"MLflow refused the model name {model!r}: {error.message}") from error
+
+    def promote(self, model: str, version: str) -> None:
+        """Point the alias `champion` at a version: the commit that is the promotion."""
+        try:
+            _patiently(lambda: self.client.set_registered_model_alias(model, CHAMPION, version))
+        except MlflowException as error:
+            raise RegistryError(f"MLflow refused to promote {model} version {version}: {error.message}") from error
+
+    def set_stage(self, model: str, version: str, stage: str) -> None:
+        """Move a version to a stage, leaving the others where they are."""
+        with warnings.catch_warnings():  # stages are deprecated, and still what many read
+            warnings.simplefilter("ignore", FutureWarning)
+            _patiently(lambda: self.client.transition_model_version_stage(model, version, stage))
+
+    def metrics(self, run_id: str) -> dict[str, float]:
+        """Return the last value of each metric of a run."""
+        return dict(_patiently(lambda: self.client.get_run(run_id)).data.metrics)
+
+    def download(self, run_id: str, artifact: str, folder: Path) -> Path:
+        """Download one artifact of a run into a folder and return its path."""
+        try:
+            path = _patiently(
+                lambda: mlflow.artifacts.download_artifacts(
+                    run_id=run_id,
+                    artifact_path=artifact,
+                    dst_path=str(folder),
+                    tracking_uri=self.tracking_uri,
+                )
+            )
+        except (MlflowException, OSError) as error:
+            raise RegistryError(f"artifact {artifact} of run {run_id} cannot be read: {error}") from error
+        return Path(path)
+
+
+def _version(found: ModelVersion) -> Version:
+    tags = dict(found.tags)
+    return Version(
+        model=found.name,
+        version=str(found.version),
+        run_id=found.run_id or None,
+        stage=found.current_stage or NO_STAGE,
+        bundle=BundleRef.model_validate_json(tags[TAG_BUNDLE]) if TAG_BUNDLE in tags else None,
+        holdout=HoldoutRef.model_validate_json(tags[TAG_HOLDOUT]) if TAG_HOLDOUT in tags else None,
+        tags=tags,
+    )
+
+
+def _quoted(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def _is_missing(error: MlflowException) -> bool:
+    # MLflow answers INVALID_PARAMETER_VALUE for an alias that does not exist.
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in error.message and "not found" in error.message)
+
+
+def _patiently(attempt: Callable[[], Anything], deadline_s: float = 60.0) -> Anything:
+    """Repeat while MLflow is away or restarting; its own retries give up after a few seconds of refused connections."""
+    started = time.monotonic()
+    while True:
+        try:
+            return attempt()
+        except MlflowException as error:
+            if not _is_transient(error):
+                raise
+            if time.monotonic() - started > deadline_s:
+                raise UnreachableError(f"MLflow did not answer within {deadline_s:.0f} s: {error.message}") from error
+            time.sleep(0.5)
+
+
+def _is_transient(error: MlflowException) -> bool:
+    return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(
+        sign in error.message
+        for sign in (
+            "Max retries exceeded",
+            "Connection",
+            "timed out",
+            "deadlock",
+            "database system is",
+            "terminat",
+        )
+    )

@@ -1,0 +1,50 @@
+"""Runtimes: what turns columns into answers. Heavy libraries are imported only by the runtime that needs them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from shared.bundle import MODEL_FILES, Columns, Label, Manifest, Output
+from shared.errors import BundleError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Answers for n rows: `values` has shape (n,), `probabilities` (n, classes) or is None."""
+
+    values: list[Label]
+    probabilities: np.ndarray | None = None
+
+
+class Runtime(Protocol):
+    """A loaded model."""
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Answer for each row; `columns` holds one array of shape (n,) per input."""
+
+
+def load(folder: Path, manifest: Manifest) -> Runtime:
+    """Load the model of an unpacked bundle; raise `BundleError` (`load`)."""
+    path = folder / MODEL_FILES[manifest.runtime]
+    try:
+        if manifest.runtime == "onnx":
+            from shared.runtime.onnx import OnnxRuntime
+
+            return OnnxRuntime(path, manifest)
+        from shared.runtime.sklearn import SklearnRuntime
+
+        return SklearnRuntime(path, manifest)
+    except ImportError as error:
+        raise BundleError(f"this predictor has no {error.name}, which the bundle's runtime needs", "load") from error
+    except BundleError:
+        raise
+    except Exception as error:  # whatever a model file makes a library raise
+        raise BundleError(f"the model cannot be loaded: {type(error).__name__}: {error}", "load") from error
+
+
+def from_probabilities(probabilities: np.ndarray, output: Output) -> Prediction:
+    """Return the most probable class of each row; of equals the first, as scikit-learn's `predict` does."""
+    values = [output.classes[index] for index in probabilities.argmax(axis=1)]
+    return Prediction(values, probabilities)

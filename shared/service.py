@@ -1,0 +1,44 @@
+"""What every service is built from: a FastStream broker that consumes, and its description for subscribers."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import uvicorn
+from faststream.nats import NatsBroker
+from faststream.specification import AsyncAPI, Specification
+
+from shared.events import Event
+from shared.settings import ServiceSettings
+
+
+def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
+    """Return the broker that a service subscribes with; it reconnects for ever."""
+    return NatsBroker(
+        settings.nats_url,
+        name=name,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.5,
+        connect_timeout=5,
+        description="NATS JetStream",
+    )
+
+
+def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> None:
+    """Tell AsyncAPI which events a service publishes (through its `Bus`)."""
+    for event in events:
+        broker.publisher(
+            f"{event.type}.{{model}}" if event.stream else event.type,
+            schema=event,
+            title=event.type,
+            description=(event.__doc__ or "").strip(),
+        )
+
+
+def asyncapi(broker: NatsBroker, title: str, description: str) -> Specification:
+    """Return the AsyncAPI document of a service."""
+    return AsyncAPI(broker, title=title, version="1.0.0", description=description).to_specification()
+
+
+def serve(app: Any, settings: ServiceSettings, port: int) -> None:
+    """Run an ASGI application until SIGTERM or SIGINT."""
+    uvicorn.run(app, host=settings.host, port=port, log_config=None, access_log=False)

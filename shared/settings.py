@@ -1,0 +1,62 @@
+"""Settings that every service reads: where NATS and MLflow are, and how to log.
+
+Values come from the environment (`BATON_*`; `MLFLOW_TRACKING_URI` keeps MLflow's own name). Nothing is read when this
+module is imported, only when a settings object is made.
+"""
+
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.errors import SettingsError
+
+
+class BusSettings(BaseSettings):
+    """Where the bus is and how many copies its streams keep."""
+
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    replicas: int = Field(default=1, ge=1, le=5, description="copies of each stream: 1 on one machine, 3 in a cluster")
+
+
+class ServiceSettings(BusSettings):
+    """What every service has: a bus, an address for health and documentation, a log format."""
+
+    host: str = "127.0.0.1"
+    log_level: str = "INFO"
+    log_json: bool = False
+
+
+class RegistrySettings(BaseSettings):
+    """Where MLflow answers."""
+
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
+
+    tracking_uri: str = Field(default="http://127.0.0.1:5000", validation_alias="MLFLOW_TRACKING_URI")
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def load(kind: type[S], **overrides: object) -> S:
+    """Read settings of a kind from the environment; raise `SettingsError` naming every fault at once."""
+    try:
+        return kind(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise SettingsError(f"settings are not usable: {faults}") from error
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Name the psycopg2 driver in a PostgreSQL URL: SQLAlchemy 2.1 takes a bare `postgresql://` to mean psycopg 3."""
+    for bare in ("postgresql://", "postgres://"):
+        if url.startswith(bare):
+            return "postgresql+psycopg2://" + url.removeprefix(bare)
+    return url
+
+
+def libpq_url(url: str) -> str:
+    """Take SQLAlchemy's driver out of a PostgreSQL URL, as libpq and psycopg2 want it."""
+    return url.replace("postgresql+psycopg2://", "postgresql://", 1)

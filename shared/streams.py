@@ -1,0 +1,107 @@
+"""Streams, object store and key-value bucket, declared in one place and idempotently."""
+
+import asyncio
+
+from nats.js import JetStreamContext
+from nats.js.api import (
+    DiscardPolicy,
+    KeyValueConfig,
+    ObjectStoreConfig,
+    RetentionPolicy,
+    StreamConfig,
+)
+from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
+
+from shared.events import (
+    ModelPromoted,
+    ModelRejected,
+    ModelServing,
+    ModelWithdrawn,
+    PromotionDecided,
+    PromotionRequested,
+    Stream,
+    TrainCancelled,
+    TrainRequested,
+)
+
+MODELS = "MODELS"  # object store: bundles by digest
+REQUESTS = "REQUESTS"  # key-value: the state of each train request
+DAY = 24 * 3600.0
+
+
+def stream_configs(replicas: int) -> list[StreamConfig]:
+    """Return the configuration of every stream."""
+    return [
+        StreamConfig(
+            name=Stream.TRAINING,
+            description="Train requests, each handed to one trainer",
+            subjects=[TrainRequested.all_subjects()],
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+            duplicate_window=3600.0,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=Stream.COMMANDS,
+            description="Requests to promote, durable and never replayed",
+            subjects=[PromotionRequested.all_subjects()],
+            retention=RetentionPolicy.WORK_QUEUE,
+            duplicate_window=3600.0,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=Stream.LIFECYCLE,
+            description="What happened to runs, decisions and predictors; 30 days",
+            subjects=[
+                TrainCancelled.all_subjects(),
+                "run.>",
+                *(event.all_subjects() for event in (PromotionDecided, ModelServing, ModelRejected)),
+            ],
+            max_age=30 * DAY,
+            duplicate_window=3600.0,
+            num_replicas=replicas,
+        ),
+        StreamConfig(
+            name=Stream.CHAMPIONS,
+            description="Every change of a champion; the last of each subject is replayed to who starts",
+            subjects=[ModelPromoted.all_subjects(), ModelWithdrawn.all_subjects()],
+            duplicate_window=120.0,
+            num_replicas=replicas,
+            allow_direct=True,
+        ),
+    ]
+
+
+async def declare_all(js: JetStreamContext, replicas: int = 1) -> None:
+    """Create what does not exist and update what differs; safe to call by every service at once."""
+    for config in stream_configs(replicas):
+        await _declare_stream(js, config)
+    await _declare_buckets(js, replicas)
+
+
+async def _declare_stream(js: JetStreamContext, config: StreamConfig) -> None:
+    try:
+        await js.add_stream(config)
+    except BadRequestError:  # it exists with another configuration
+        await js.update_stream(config)
+
+
+async def _declare_buckets(js: JetStreamContext, replicas: int) -> None:
+    try:
+        await js.object_store(MODELS)
+    except (BucketNotFoundError, NotFoundError):
+        await js.create_object_store(MODELS, ObjectStoreConfig(replicas=replicas))
+    try:
+        await js.key_value(REQUESTS)
+    except (BucketNotFoundError, NotFoundError):
+        await js.create_key_value(KeyValueConfig(bucket=REQUESTS, history=1, ttl=30 * DAY, replicas=replicas))
+
+
+async def declare_when_reachable(js: JetStreamContext, replicas: int, deadline_s: float = 30.0) -> None:
+    """Declare everything, waiting up to `deadline_s` seconds for a JetStream that is still electing or recovering."""
+    async with asyncio.timeout(deadline_s):
+        while True:
+            try:
+                return await declare_all(js, replicas)
+            except (TimeoutError, OSError):
+                await asyncio.sleep(0.25)

@@ -1,0 +1,73 @@
+"""Nothing unverified serves: unpack, load, warm up, and compare with the golden answers before a model may answer."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared import runtime
+from shared.bundle import Golden, Manifest, read_golden, unpack
+from shared.errors import BundleError
+
+
+@dataclass(frozen=True)
+class VerifiedModel:
+    """A model that gave the answers it gave when it was trained. Durations in milliseconds."""
+
+    manifest: Manifest
+    runtime: runtime.Runtime
+    load_ms: float
+    verify_ms: float
+
+
+def verify(archive: Path, folder: Path, digest: str) -> VerifiedModel:
+    """Unpack a bundle into a folder and check it; raise `BundleError` naming the check that it did not pass."""
+    started = time.perf_counter()
+    manifest = unpack(archive, folder, digest)
+    loaded = runtime.load(folder, manifest)
+    after_load = time.perf_counter()
+    golden = read_golden(folder)
+    check_golden(loaded, manifest, golden)
+    done = time.perf_counter()
+    return VerifiedModel(manifest, loaded, (after_load - started) * 1e3, (done - after_load) * 1e3)
+
+
+def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> None:
+    """Compare a model's answers with the recorded ones, all rows at once and one row alone."""
+    try:
+        columns = manifest.arrays(golden.columns)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BundleError(f"the golden rows do not fit the model's inputs: {error}", "schema") from error
+    try:
+        model.predict({name: values[:1] for name, values in columns.items()})
+        answer = model.predict(columns)
+    except Exception as error:  # whatever a library raises for rows that it cannot take
+        raise BundleError(f"the model fails on its golden rows: {type(error).__name__}: {error}", "warm_up") from error
+    difference = disagreement(answer, golden, manifest)
+    if difference is not None:
+        raise BundleError(f"the model no longer gives its golden answers: {difference}", "golden")
+
+
+def disagreement(answer: runtime.Prediction, golden: Golden, manifest: Manifest) -> str | None:
+    """Say where an answer differs from the recorded one by more than the tolerance, None if nowhere."""
+    if answer.probabilities is not None:
+        return _numbers_differ(answer.probabilities, np.asarray(golden.probabilities), manifest.tolerance)
+    if manifest.output.kind == "regression":
+        return _numbers_differ(
+            np.asarray(answer.values, float), np.asarray(golden.predictions, float), manifest.tolerance
+        )
+    wrong = [row for row, (a, b) in enumerate(zip(answer.values, golden.predictions, strict=True)) if a != b]
+    return f"row {wrong[0]} has another class" if wrong else None
+
+
+def _numbers_differ(got: np.ndarray, expected: np.ndarray, tolerance: float) -> str | None:
+    if got.shape != expected.shape:
+        return f"shape {got.shape} instead of {expected.shape}"
+    # Relative and absolute to the output's scale: float32 is off by more than 1e-5 where targets are large.
+    scale = float(np.abs(expected).max(initial=0.0)) or 1.0
+    close = np.isclose(got, expected, rtol=tolerance, atol=tolerance * scale)
+    if close.all():
+        return None
+    row = int(np.argwhere(~close)[0][0])
+    return f"row {row} is off by {float(np.abs(got - expected).max()):.3g}"
