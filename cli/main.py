@@ -2,22 +2,29 @@
 
 import typer
 
-from cli import output, stack
+from cli import demo, output, predict, stack, train, watch
 from shared.errors import BatonError
 
-app = typer.Typer(
-    name="baton",
-    help="Train, promote and serve scikit-learn models as events.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-stack.register(app)
+VERB_GROUPS = (stack, demo, train, predict, watch)
+
+
+def make_app() -> typer.Typer:
+    """Return the command with all its verbs."""
+    app = typer.Typer(
+        name="baton",
+        help="Train, promote and serve scikit-learn models as events.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for group in VERB_GROUPS:
+        group.register(app)
+    return app
 
 
 def main() -> None:
     """Run the command line; a foreseen failure is one sentence on stderr and an exit code."""
     try:
-        app()
+        make_app()()
     except BatonError as error:
         output.fail(error)

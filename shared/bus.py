@@ -107,7 +107,7 @@ class NatsBus:
                     self.settings.nats_url,
                     name=self._source,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.5,
+                    reconnect_time_wait=1,
                     error_cb=_ignore,
                 )
         except (OSError, NatsError, TimeoutError) as error:

@@ -88,3 +88,7 @@ class InputError(BatonError):
     def __init__(self, message: str, faults: list[dict[str, object]]) -> None:
         super().__init__(message)
         self.faults = faults
+
+
+class ComparisonError(BatonError):
+    """Two models cannot be judged on the same held-out rows; the message says why."""

@@ -17,7 +17,7 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
         settings.nats_url,
         name=name,
         max_reconnect_attempts=-1,
-        reconnect_time_wait=0.5,
+        reconnect_time_wait=1,
         connect_timeout=5,
         description="NATS JetStream",
     )

@@ -1,0 +1,39 @@
+"""Where the parts answer: from the environment, else from the stack that `baton up` started, else the default ports."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.local.state import read_state
+from shared.settings import BusSettings
+
+DEFAULT_DATA_DIR = Path(".baton")
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Addresses of the parts that the command line talks to."""
+
+    nats: str
+    predictor: str
+    mlflow: str
+
+    @property
+    def bus(self) -> BusSettings:
+        """Return the settings of a bus connection."""
+        return BusSettings(nats_url=self.nats)
+
+
+def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
+    """Find out where the parts answer; nothing is contacted."""
+    state = read_state(data_dir)
+    running = state.urls if state else {}
+
+    def address(variable: str, part: str, default: str) -> str:
+        return os.environ.get(variable) or running.get(part) or default
+
+    return Endpoints(
+        nats=address("BATON_NATS_URL", "nats", "nats://127.0.0.1:4222"),
+        predictor=address("BATON_PREDICTOR_URL", "predictor", "http://127.0.0.1:8000"),
+        mlflow=address("MLFLOW_TRACKING_URI", "mlflow", "http://127.0.0.1:5000"),
+    )

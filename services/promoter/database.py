@@ -1,0 +1,77 @@
+"""Transactions on PostgreSQL from asyncio: threads of their own, one connection per thread."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import psycopg2
+from psycopg2.extensions import connection as Connection
+from psycopg2.extras import RealDictCursor
+
+from shared.errors import UnreachableError
+
+Answer = TypeVar("Answer")
+Work = Callable[[RealDictCursor], Answer]
+
+# A server that vanished without a word is noticed within half a minute.
+ALIVE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+
+
+def connect(url: str) -> Connection:
+    """Open a connection; raise `psycopg2.OperationalError` if nobody answers."""
+    return psycopg2.connect(url, cursor_factory=RealDictCursor, application_name="baton-promoter", **ALIVE)
+
+
+class Database:
+    """A few threads that each keep a connection open and outlive restarts of the server."""
+
+    def __init__(self, url: str, threads: int = 4) -> None:
+        self.url = url
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
+        self._local = threading.local()
+        self._open: set[Connection] = set()
+
+    async def run(self, work: Work[Answer], deadline_s: float = 60.0) -> Answer:
+        """Run `work(cursor)` as one transaction and return its result.
+
+        It is repeated while the server is away, refuses a lock or finds a deadlock, so it must be safe to repeat; raise
+        `UnreachableError` after `deadline_s` seconds.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._patiently, work, deadline_s)
+
+    def close(self) -> None:
+        """Finish what runs and close the connections."""
+        self._executor.shutdown()
+        for connection in self._open:
+            connection.close()
+
+    def _patiently(self, work: Work[Answer], deadline_s: float) -> Answer:
+        ends = time.monotonic() + deadline_s
+        while True:
+            try:
+                return self._transaction(work)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                self._discard_broken()
+                if time.monotonic() > ends:
+                    raise UnreachableError(f"PostgreSQL did not serve the ledger for {deadline_s:.0f} s: {error}") from error
+                time.sleep(0.2)
+
+    def _transaction(self, work: Work[Answer]) -> Answer:
+        with self._connection() as connection, connection.cursor() as cursor:
+            return work(cursor)
+
+    def _connection(self) -> Connection:
+        found: Connection | None = getattr(self._local, "connection", None)
+        if found is None:
+            found = self._local.connection = connect(self.url)
+            self._open.add(found)
+        return found
+
+    def _discard_broken(self) -> None:
+        found: Connection | None = getattr(self._local, "connection", None)
+        if found is not None and found.closed:
+            self._open.discard(found)
+            self._local.connection = None

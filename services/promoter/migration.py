@@ -1,0 +1,71 @@
+"""Installing the ledger and the capture in MLflow's database, once, however many promoters start."""
+
+import asyncio
+from importlib.resources import files
+
+from psycopg2.extras import RealDictCursor
+
+from services.promoter.database import Database
+from shared.errors import UnreachableError
+
+VERSION = 1
+LOCK = 0x4261746F6E01  # "Baton" and a number: advisory locks share one space of keys per database
+
+# MLflow's first migration creates these tables early and their column `workspace` last.
+MLFLOW_IS_READY = """
+    SELECT count(*) = 3 AS ready FROM information_schema.columns
+    WHERE table_schema = current_schema() AND column_name = 'workspace'
+        AND table_name IN ('registered_model_aliases', 'model_versions', 'model_version_tags')
+"""
+# Read from the catalogue on every start: a migration of MLflow's that rebuilds a table takes its triggers along.
+CAPTURE_IS_INSTALLED = """
+    SELECT count(*) = 2 AS installed FROM pg_trigger t
+    WHERE t.tgenabled <> 'D' AND (t.tgname, t.tgrelid) IN (
+        ('baton_alias_changed', to_regclass('registered_model_aliases')),
+        ('baton_stage_changed', to_regclass('model_versions'))
+    )
+"""
+
+
+async def migrate(database: Database, deadline_s: float = 120.0) -> None:
+    """Bring schema `baton` and the triggers up to date, waiting for MLflow to create its own tables first."""
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not await database.run(_ready):
+                await asyncio.sleep(0.25)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"MLflow's tables did not appear in the database within {deadline_s:.0f} s: "
+            "start `mlflow server` (3.17 or newer) on BATON_DATABASE_URL"
+        ) from error
+    await database.run(_install)
+
+
+def _ready(cursor: RealDictCursor) -> bool:
+    return bool(_one(cursor, MLFLOW_IS_READY)["ready"])
+
+
+def _install(cursor: RealDictCursor) -> None:
+    cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    cursor.execute("SET LOCAL lock_timeout = '3s'")  # never stand long in the queue before MLflow's tables
+    cursor.execute("CREATE SCHEMA IF NOT EXISTS baton")
+    cursor.execute("CREATE TABLE IF NOT EXISTS baton.schema_version (version integer NOT NULL)")
+    cursor.execute("SELECT version FROM baton.schema_version")
+    row = cursor.fetchone()
+    if row is None:
+        cursor.execute(_script("schema.sql"))
+        cursor.execute("INSERT INTO baton.schema_version VALUES (0)")
+    if row is None or row["version"] < VERSION or not _one(cursor, CAPTURE_IS_INSTALLED)["installed"]:
+        cursor.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
+        cursor.execute(_script("capture.sql"))
+        cursor.execute("UPDATE baton.schema_version SET version = %s", (VERSION,))
+
+
+def _one(cursor: RealDictCursor, query: str) -> dict[str, object]:
+    cursor.execute(query)
+    row = cursor.fetchone()
+    return dict(row) if row else {}
+
+
+def _script(name: str) -> str:
+    return files("services.promoter").joinpath(name).read_text(encoding="utf-8")
