@@ -4,6 +4,7 @@ All methods block (MLflow's client is synchronous): call them in a thread. Alias
 in step for those who read them.
 """
 
+import os
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from shared.errors import RegistryError, UnreachableError
+from shared.errors import PromotionConflictError, RegistryError, UnreachableError
 from shared.events import BundleRef, HoldoutRef
 
 CHAMPION = "champion"
@@ -27,6 +28,8 @@ TAG_REQUEST = "baton.request_id"
 TAG_BUNDLE = "baton.bundle"
 TAG_HOLDOUT = "baton.holdout"
 TAG_DATASET = "baton.dataset"
+
+OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refuses a promotion, through MLflow's answer
 
 Anything = TypeVar("Anything")
 
@@ -49,6 +52,9 @@ class Registry:
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
+        # MLflow's client repeats seven times with growing pauses, so a restarted server goes unnoticed for minutes;
+        # `_patiently` repeats at an even pace instead.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         self.client = MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
     def champion(self, model: str) -> Version | None:
@@ -68,6 +74,14 @@ class Registry:
             if _is_missing(error):
                 return None
             raise RegistryError(f"MLflow could not return {model} version {version}: {error.message}") from error
+
+    def newest_version(self, model: str) -> Version | None:
+        """Return the version that was registered last."""
+        query = f"name = '{_quoted(model)}'"
+        found = _patiently(
+            lambda: self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"])
+        )
+        return _version(found[0]) if found else None
 
     def version_of_request(self, model: str, request_id: str) -> Version | None:
         """Return the version that a train request led to, if it got that far."""
@@ -94,10 +108,17 @@ class Registry:
                 raise RegistryError(f"MLflow refused the model name {model!r}: {error.message}") from error
 
     def promote(self, model: str, version: str) -> None:
-        """Point the alias `champion` at a version: the commit that is the promotion."""
+        """Point the alias `champion` at a version: the commit that is the promotion.
+
+        Raise `PromotionConflictError` if the promotion was judged against a champion that is champion no more.
+        """
         try:
             _patiently(lambda: self.client.set_registered_model_alias(model, CHAMPION, version))
         except MlflowException as error:
+            if OUT_OF_DATE in error.message:
+                raise PromotionConflictError(
+                    f"{model} version {version} was judged against an older champion"
+                ) from error
             raise RegistryError(f"MLflow refused to promote {model} version {version}: {error.message}") from error
 
     def set_stage(self, model: str, version: str, stage: str) -> None:

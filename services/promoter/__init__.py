@@ -1,0 +1,1 @@
+"""The promoter: decides, promotes through MLflow, and relays every change of a champion."""

@@ -5,24 +5,26 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
-from psycopg2.extensions import connection as Connection
+import psycopg2.extensions
 from psycopg2.extras import RealDictCursor
 
 from shared.errors import UnreachableError
 
 Answer = TypeVar("Answer")
+Connection: TypeAlias = psycopg2.extensions.connection
 Work = Callable[[RealDictCursor], Answer]
 
 # A server that vanished without a word is noticed within half a minute.
-ALIVE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+ALIVE: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 
 def connect(url: str) -> Connection:
     """Open a connection; raise `psycopg2.OperationalError` if nobody answers."""
-    return psycopg2.connect(url, cursor_factory=RealDictCursor, application_name="baton-promoter", **ALIVE)
+    connection: Connection = psycopg2.connect(url, application_name="baton-promoter", **ALIVE)
+    return connection
 
 
 class Database:
@@ -56,11 +58,13 @@ class Database:
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self._discard_broken()
                 if time.monotonic() > ends:
-                    raise UnreachableError(f"PostgreSQL did not serve the ledger for {deadline_s:.0f} s: {error}") from error
+                    raise UnreachableError(
+                        f"PostgreSQL did not serve the ledger for {deadline_s:.0f} s: {error}"
+                    ) from error
                 time.sleep(0.2)
 
     def _transaction(self, work: Work[Answer]) -> Answer:
-        with self._connection() as connection, connection.cursor() as cursor:
+        with self._connection() as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
             return work(cursor)
 
     def _connection(self) -> Connection:

@@ -125,7 +125,9 @@ class Ledger:
 
     async def renew_intent(self, decision: str) -> bool:
         """Say that a decision is about to be carried out; return False if it was, or never will be."""
-        renew = "UPDATE baton.intents SET opened_at = clock_timestamp() WHERE decision = %s AND state = 'open' RETURNING 1"
+        renew = (
+            "UPDATE baton.intents SET opened_at = clock_timestamp() WHERE decision = %s AND state = 'open' RETURNING 1"
+        )
         return bool(await self._all(renew, decision))
 
     async def close_intent(self, decision: str) -> None:

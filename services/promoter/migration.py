@@ -4,6 +4,7 @@ import asyncio
 from importlib.resources import files
 
 from psycopg2.extras import RealDictCursor
+from psycopg2.sql import SQL, Identifier
 
 from services.promoter.database import Database
 from shared.errors import UnreachableError
@@ -13,9 +14,9 @@ LOCK = 0x4261746F6E01  # "Baton" and a number: advisory locks share one space of
 
 # MLflow's first migration creates these tables early and their column `workspace` last.
 MLFLOW_IS_READY = """
-    SELECT count(*) = 3 AS ready FROM information_schema.columns
-    WHERE table_schema = current_schema() AND column_name = 'workspace'
-        AND table_name IN ('registered_model_aliases', 'model_versions', 'model_version_tags')
+    SELECT count(*) = 3 AS ready FROM pg_attribute WHERE attname = 'workspace' AND NOT attisdropped AND attrelid IN (
+        to_regclass('registered_model_aliases'), to_regclass('model_versions'), to_regclass('model_version_tags')
+    )
 """
 # Read from the catalogue on every start: a migration of MLflow's that rebuilds a table takes its triggers along.
 CAPTURE_IS_INSTALLED = """
@@ -31,14 +32,20 @@ async def migrate(database: Database, deadline_s: float = 120.0) -> None:
     """Bring schema `baton` and the triggers up to date, waiting for MLflow to create its own tables first."""
     try:
         async with asyncio.timeout(deadline_s):
-            while not await database.run(_ready):
-                await asyncio.sleep(0.25)
+            await _mlflow_tables(database)
     except TimeoutError as error:
         raise UnreachableError(
             f"MLflow's tables did not appear in the database within {deadline_s:.0f} s: "
             "start `mlflow server` (3.17 or newer) on BATON_DATABASE_URL"
         ) from error
     await database.run(_install)
+
+
+async def _mlflow_tables(database: Database) -> None:
+    while True:
+        if await database.run(_ready):
+            return
+        await asyncio.sleep(0.25)
 
 
 def _ready(cursor: RealDictCursor) -> bool:
@@ -56,9 +63,24 @@ def _install(cursor: RealDictCursor) -> None:
         cursor.execute(_script("schema.sql"))
         cursor.execute("INSERT INTO baton.schema_version VALUES (0)")
     if row is None or row["version"] < VERSION or not _one(cursor, CAPTURE_IS_INSTALLED)["installed"]:
-        cursor.execute("SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true)")
+        _use_mlflow_schema(cursor)
         cursor.execute(_script("capture.sql"))
         cursor.execute("UPDATE baton.schema_version SET version = %s", (VERSION,))
+
+
+def _use_mlflow_schema(cursor: RealDictCursor) -> None:
+    where = _one(
+        cursor,
+        """
+        SELECT relnamespace::regnamespace::text AS schema, current_schema() AS current, current_database() AS database
+        FROM pg_class WHERE oid = to_regclass('registered_model_aliases')
+        """,
+    )
+    if where["current"] == "baton":
+        # The role is called baton too, so `"$user"` in its search path would put MLflow's next tables among ours.
+        setting = f"ALTER ROLE CURRENT_USER IN DATABASE {{}} SET search_path = {where['schema']}"
+        cursor.execute(SQL(setting).format(Identifier(str(where["database"]))))
+    cursor.execute("SELECT set_config('search_path', %s, true)", (f"{where['schema']}, pg_temp",))
 
 
 def _one(cursor: RealDictCursor, query: str) -> dict[str, object]:

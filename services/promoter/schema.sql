@@ -2,7 +2,7 @@
 
 CREATE TABLE baton.ledger (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    only boolean NOT NULL UNIQUE DEFAULT true CHECK (only)
+    is_only_row boolean NOT NULL UNIQUE DEFAULT true CHECK (is_only_row)
 );
 INSERT INTO baton.ledger DEFAULT VALUES;
 

@@ -16,7 +16,9 @@ class PromoterSettings(ServiceSettings, RegistrySettings):
     promoter_port: int = Field(default=8001, ge=0, lt=65536)
     database_url: str = Field(description="MLflow's PostgreSQL; the ledger lives in its schema `baton`")
     policy_file: Path | None = None
-    asyncapi_file: Path = Field(default=Path("docs/asyncapi.json"), description="AsyncAPI of all services, if it exists")
+    asyncapi_file: Path = Field(
+        default=Path("docs/asyncapi.json"), description="AsyncAPI of all services, if it exists"
+    )
 
     @field_validator("database_url")
     @classmethod

@@ -1,0 +1,40 @@
+"""The predictor's composition root: settings → bus → broker → handlers → HTTP. Read this first.
+
+A worker serves what its disk cache remembers at once, and follows the bus as soon as NATS answers.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from faststream.nats import NatsBroker
+
+from services.predictor.routes import answers, predictions, state
+from services.predictor.settings import PredictorSettings
+from services.predictor.worker import Worker
+from shared import settings as configuration
+from shared.telemetry import configure_logging
+
+
+def create_app(settings: PredictorSettings | None = None) -> FastAPI:
+    """Return one worker's application; nothing is connected to before it starts."""
+    settings = settings or configuration.load(PredictorSettings)
+    configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
+    worker = Worker(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with worker.running():
+            yield
+
+    app = FastAPI(title="Baton predictor", version="1.0.0", lifespan=lifespan)
+    answers.handle_errors(app)
+    app.include_router(predictions.make_router(worker.slots, worker.executor, settings))
+    app.include_router(state.make_router(worker.slots, worker.status))
+    app.state.worker = worker
+    return app
+
+
+def create_broker() -> NatsBroker:
+    """Return the broker with all subscriptions, connected to nothing: for AsyncAPI."""
+    return Worker(configuration.load(PredictorSettings)).broker

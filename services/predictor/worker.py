@@ -1,0 +1,103 @@
+"""One worker: its parts, and the order in which they come up and go down."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from nats.errors import Error as NatsError
+
+from services.predictor import seats
+from services.predictor.cache import Cache
+from services.predictor.executor import Executor
+from services.predictor.handlers import Handlers
+from services.predictor.heartbeat import beat
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Slots
+from services.predictor.status import Status
+from services.predictor.subscriptions import subscribe
+from shared.bus import NatsBus
+from shared.consumers import caught_up, keep_alive
+from shared.errors import UnreachableError
+from shared.events import ModelRejected, ModelServing, PredictorAlive
+from shared.service import document_publishes, make_broker
+from shared.streams import declare_when_reachable
+from shared.telemetry import logger
+
+ATTEMPT_S = 5.0
+
+log = logger(__name__)
+
+
+class Worker:
+    """The composition of one worker; `running` brings it up."""
+
+    def __init__(self, settings: PredictorSettings) -> None:
+        self.settings = settings
+        self.slots = Slots(settings.default_model)
+        self.executor = Executor()
+        self.broker = make_broker(settings, "predictor")
+        document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
+        self._bus = NatsBus(settings, "predictor")
+        self._cache = Cache(settings.cache_dir)
+        self.handlers = Handlers(self._bus, self._cache, self.slots, settings)
+        self._subscribers = subscribe(self.broker, self.handlers)
+        self._seat: seats.Seat | None = None
+        self._link: Literal["connecting", "connected", "unreachable"] = "connecting"
+
+    def status(self) -> Status:
+        """Return how this worker is."""
+        seat = self._seat
+        bus = self._link if self._link != "connected" or self._bus.client.is_connected else "unreachable"
+        return Status(
+            worker=seat.index if seat else 0,
+            workers_ready=seats.ready_workers(self.settings.cache_dir / "workers", seat) if seat else 0,
+            workers_expected=self.settings.workers,
+            ready=seat is not None and seat.ready,
+            bus=bus,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take a seat, serve what the cache remembers, follow the bus in the background; undo it all afterwards."""
+        self._cache.prepare()
+        self._seat = await asyncio.to_thread(
+            seats.take_seat, self.settings.cache_dir / "workers", self.settings.workers
+        )
+        self.handlers.worker = self._seat.index
+        seats.end_with_parent()
+        await self.handlers.restore()
+        following = asyncio.create_task(self._follow(self._seat))
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await self.broker.stop()
+            await self._bus.close()
+            self.executor.close()
+
+    async def _follow(self, seat: seats.Seat) -> None:
+        await self._connect(seat)
+        await self.broker.start()
+        await caught_up(self._bus.js, self._subscribers[0])
+        seat.say_ready()
+        self._link = "connected"
+        log.info("following", worker=seat.index, served=[champion.model for champion in self.slots.champions])
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(keep_alive(self._bus.js, self._subscribers))
+            tasks.create_task(beat(self._bus, self.slots, self.settings, seat.index))
+
+    async def _connect(self, seat: seats.Seat) -> None:
+        """Connect, however long it takes; what the cache remembered is served meanwhile."""
+        while True:
+            try:
+                await self._bus.open(ATTEMPT_S)
+                return await declare_when_reachable(self._bus.js, self.settings.replicas)
+            except (UnreachableError, NatsError, TimeoutError) as error:
+                log.warning("NATS does not answer", error=str(error))
+                self._link = "unreachable"
+                if self.slots.champions:
+                    seat.say_ready()
+                await self._bus.close()
+                await asyncio.sleep(1)

@@ -1,0 +1,76 @@
+"""The promoter: decides which version becomes champion, and relays every change of a champion to the bus.
+
+Read from here: settings → parts → what starts and stops with the process.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from faststream.nats import NatsBroker
+
+from services.promoter import handlers, routes
+from services.promoter.database import Database
+from services.promoter.fleet import Fleet
+from services.promoter.ledger import Ledger
+from services.promoter.migration import migrate
+from services.promoter.policies import read_policies
+from services.promoter.promotion import PROMOTER, Promoter
+from services.promoter.relay import Relay
+from services.promoter.scoring import Scorer
+from services.promoter.settings import PromoterSettings
+from shared.bus import NatsBus
+from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
+from shared.registry import Registry
+from shared.service import asyncapi, document_publishes, make_broker
+from shared.settings import ServiceSettings, load
+from shared.streams import declare_when_reachable
+
+START_DEADLINE_S = 60.0
+
+
+def create_broker(settings: ServiceSettings | None = None) -> NatsBroker:
+    """Return the broker with every subscription, connected to nothing."""
+    broker = make_broker(settings or ServiceSettings(), PROMOTER)
+    broker.include_routers(handlers.work_router(), handlers.fleet_router())
+    document_publishes(broker, [PromotionDecided, ModelPromoted, ModelWithdrawn])
+    return broker
+
+
+def create_app(settings: PromoterSettings | None = None) -> FastAPI:
+    """Build the promoter; it connects when its lifespan starts."""
+    settings = settings or load(PromoterSettings)
+    policies = read_policies(settings.policy_file)
+    bus = NatsBus(settings, PROMOTER)
+    registry = Registry(settings.tracking_uri)
+    database = Database(settings.database_url)
+    ledger, fleet = Ledger(database), Fleet(time.monotonic)
+    relay = Relay(settings.database_url, ledger, bus)
+    broker = create_broker(settings)
+    broker.context.set_global("promoter", Promoter(bus, registry, ledger, Scorer(bus, registry), policies))
+    broker.context.set_global("fleet", fleet)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await bus.open(START_DEADLINE_S)
+        await declare_when_reachable(bus.js, settings.replicas)
+        await migrate(database)
+        relaying = asyncio.create_task(relay.run())
+        await broker.start()
+        try:
+            yield
+        finally:
+            await broker.stop()
+            relaying.cancel()
+            await asyncio.gather(relaying, return_exceptions=True)
+            await bus.close()
+            database.close()
+
+    app = FastAPI(title="Baton promoter", lifespan=lifespan)
+    app.include_router(routes.state(fleet, lambda: bus.client.is_connected))
+    app.include_router(routes.records(ledger))
+    app.include_router(routes.events(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
+    app.state.broker = broker
+    return app

@@ -1,0 +1,312 @@
+"""Every change of a champion, whoever makes it and however, is one row of the outbox and one event, in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import psycopg2
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from services.promoter.database import Database
+from services.promoter.ledger import Intent, Ledger
+from services.promoter.migration import migrate
+from services.promoter.relay import Relay
+from shared.bus import NatsBus
+from shared.errors import PromotionConflictError
+from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
+from shared.settings import BusSettings
+from shared.streams import declare_when_reachable
+from tests.integration.kit import Ear, Versions, listening_to, new_model
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*stages:FutureWarning")
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
+    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
+        await declare_when_reachable(opened.js, 1)
+        yield opened
+
+
+@pytest.fixture
+async def database(database_url: str, tracking_uri: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    await migrate(opened)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+@pytest.fixture
+async def relay(database_url: str, ledger: Ledger, bus: NatsBus) -> AsyncIterator[None]:
+    running = asyncio.create_task(Relay(database_url, ledger, bus).run())
+    yield
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture
+def versions(tracking_uri: str) -> Versions:
+    return Versions(tracking_uri, new_model())
+
+
+@pytest.fixture
+async def ear(bus: NatsBus, versions: Versions) -> AsyncIterator[Ear]:
+    async with listening_to(bus, versions.model, ModelPromoted, ModelWithdrawn) as opened:
+        yield opened
+
+
+async def heard(ear: Ear) -> ModelPromoted | ModelWithdrawn:
+    event = await asyncio.wait_for(ear.next(), 20)
+    assert isinstance(event, ModelPromoted | ModelWithdrawn)
+    return event
+
+
+def stages(client: MlflowClient, model: str) -> dict[str, str]:
+    return {found.version: found.current_stage for found in client.search_model_versions(f"name = '{model}'")}
+
+
+async def until(what: str, holds, deadline_s: float = 20) -> None:
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not await holds():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        pytest.fail(f"waited {deadline_s} s in vain for {what}")
+
+
+async def test_an_alias_moved_in_mlflow_is_published(relay: None, versions: Versions, ear: Ear) -> None:
+    one, two = versions.plain(), versions.plain()
+    versions.client.set_registered_model_alias(versions.model, "champion", one)
+    first = await heard(ear)
+    assert isinstance(first, ModelPromoted)
+    assert (first.version, first.generation, first.previous) == (one, 1, None)
+    assert first.actor == "unknown (MLflow)"
+    assert first.reason == "alias champion moved in MLflow"
+    assert first.run_id == versions.client.get_model_version(versions.model, one).run_id
+
+    versions.client.set_registered_model_alias(versions.model, "champion", two)
+    second = await heard(ear)
+    assert isinstance(second, ModelPromoted)
+    assert (second.version, second.generation, second.previous) == (two, 2, one)
+
+
+async def test_other_aliases_and_stages_are_nobody_s_business(versions: Versions, ledger: Ledger) -> None:
+    one = versions.plain()
+    versions.client.set_registered_model_alias(versions.model, "challenger", one)
+    versions.client.transition_model_version_stage(versions.model, one, "Staging")
+    assert await ledger.history(versions.model, 10) == []
+
+
+async def test_a_stage_transition_is_one_promotion(relay: None, versions: Versions, ear: Ear, ledger: Ledger) -> None:
+    one, two = versions.plain(), versions.plain()
+    client, model = versions.client, versions.model
+    for version in (one, two):
+        client.transition_model_version_stage(model, version, "Production", archive_existing_versions=True)
+        event = await heard(ear)
+        assert isinstance(event, ModelPromoted)
+        assert event.version == version
+        assert event.reason == "stage set to Production in MLflow"
+        assert client.get_model_version_by_alias(model, "champion").version == version
+    assert [row["version"] for row in await ledger.history(model, 10)] == [two, one]
+
+
+async def test_stages_follow_the_alias_and_are_not_captured_again(
+    relay: None, versions: Versions, ear: Ear, ledger: Ledger
+) -> None:
+    one, two = versions.plain(), versions.plain()
+    for version in (one, two):
+        versions.client.set_registered_model_alias(versions.model, "champion", version)
+        await heard(ear)
+
+        async def mirrored(version: str = version) -> bool:
+            return (await asyncio.to_thread(stages, versions.client, versions.model))[version] == "Production"
+
+        await until("the stage to follow the alias", mirrored)
+    assert stages(versions.client, versions.model) == {one: "Archived", two: "Production"}
+    assert len(await ledger.history(versions.model, 10)) == 2
+
+
+async def test_twenty_changes_in_a_burst_arrive_in_order_and_once(
+    relay: None, versions: Versions, ear: Ear, ledger: Ledger
+) -> None:
+    both = [versions.plain(), versions.plain()]
+
+    def move() -> None:
+        for step in range(20):
+            versions.client.set_registered_model_alias(versions.model, "champion", both[step % 2])
+
+    await asyncio.to_thread(move)
+    events = [await heard(ear) for _ in range(20)]
+    assert [event.generation for event in events] == list(range(1, 21))
+    assert [event.version for event in events if isinstance(event, ModelPromoted)] == both * 10
+
+    async def all_published() -> bool:
+        return all(row["published_at"] for row in await ledger.history(versions.model, 30))
+
+    await until("every change to be marked as published", all_published)
+
+
+async def test_concurrent_changes_are_recorded_in_commit_order(versions: Versions, ledger: Ledger) -> None:
+    candidates = [versions.plain() for _ in range(4)]
+    versions.client.set_registered_model_alias(versions.model, "champion", candidates[0])
+
+    def move(version: str) -> None:
+        for _ in range(5):
+            versions.client.set_registered_model_alias(versions.model, "champion", version)
+
+    await asyncio.gather(*(asyncio.to_thread(move, version) for version in candidates))
+    history = (await ledger.history(versions.model, 100))[::-1]
+    assert [row["generation"] for row in history] == list(range(1, len(history) + 1))
+    assert all(row["previous"] == before["version"] for before, row in zip(history, history[1:], strict=False))
+    champion = versions.client.get_model_version_by_alias(versions.model, "champion").version
+    assert history[-1]["version"] == champion
+
+
+@pytest.mark.parametrize("what", ["alias", "version", "model"])
+async def test_a_deletion_withdraws(relay: None, versions: Versions, ear: Ear, what: str) -> None:
+    version, client, model = versions.plain(), versions.client, versions.model
+    client.set_registered_model_alias(model, "champion", version)
+    await heard(ear)
+    delete = {
+        "alias": lambda: client.delete_registered_model_alias(model, "champion"),
+        "version": lambda: client.delete_model_version(model, version),
+        "model": lambda: client.delete_registered_model(model),
+    }[what]
+    delete()
+    withdrawn = await heard(ear)
+    assert isinstance(withdrawn, ModelWithdrawn)
+    assert (withdrawn.generation, withdrawn.previous) == (2, version)
+    assert withdrawn.reason == "alias champion deleted in MLflow"
+
+
+async def test_a_renamed_model_is_withdrawn_and_promoted(versions: Versions, ledger: Ledger) -> None:
+    version, new_name = versions.plain(), new_model()
+    versions.client.set_registered_model_alias(versions.model, "champion", version)
+    versions.client.rename_registered_model(versions.model, new_name)
+    (withdrawn, _), (promoted,) = await ledger.history(versions.model, 9), await ledger.history(new_name, 9)
+    assert (withdrawn["kind"], promoted["kind"], promoted["version"]) == ("withdrawn", "promoted", version)
+
+
+async def test_a_version_without_a_bundle_is_rejected_and_the_relay_moves_on(
+    relay: None, bus: NatsBus, versions: Versions, ear: Ear
+) -> None:
+    foreign, own = versions.plain(bundle=None), versions.plain()
+    async with listening_to(bus, versions.model, ModelRejected) as rejections:
+        versions.client.set_registered_model_alias(versions.model, "champion", foreign)
+        rejected = await asyncio.wait_for(rejections.next(), 20)
+    assert isinstance(rejected, ModelRejected)
+    assert (rejected.predictor, rejected.check, rejected.version) == ("promoter", "download", foreign)
+    versions.client.set_registered_model_alias(versions.model, "champion", own)
+    assert (await heard(ear)).generation == 2
+
+
+def decision(model: str, version: str) -> PromotionDecided:
+    return PromotionDecided(
+        decision=f"decision on {model} {version}",
+        request_id="r",
+        version=version,
+        champion=None,
+        verdict="promoted",
+        reason="better",
+        rules=[],
+        challenger_metrics={"roc_auc": 0.9},
+    )
+
+
+async def test_an_intent_tells_by_whom_and_why(versions: Versions, ledger: Ledger) -> None:
+    version = versions.plain()
+    decided = decision(versions.model, version)
+    await ledger.record(versions.model, versions.model, decided, Intent(0, "promoter", "better"))
+    versions.registry.promote(versions.model, version)
+    (row,) = await ledger.history(versions.model, 9)
+    assert (row["actor"], row["reason"], row["decision"]) == ("promoter", "better", decided.decision)
+    assert row["challenger_metrics"] == {"roc_auc": 0.9}
+    assert not await ledger.renew_intent(decided.decision), "an intent is used once"
+
+
+async def test_an_intent_that_is_out_of_date_is_refused(versions: Versions, ledger: Ledger) -> None:
+    one, two = versions.plain(), versions.plain()
+    decided = decision(versions.model, two)
+    await ledger.record(versions.model, versions.model, decided, Intent(0, "promoter", "better"))
+    versions.client.set_registered_model_alias(versions.model, "champion", one)
+    with pytest.raises(PromotionConflictError):
+        versions.registry.promote(versions.model, two)
+    assert versions.client.get_model_version_by_alias(versions.model, "champion").version == one
+    await ledger.supersede(decided.decision)
+    versions.client.set_registered_model_alias(versions.model, "champion", two)
+    assert (await ledger.history(versions.model, 1))[0]["actor"] == "unknown (MLflow)"
+
+
+@contextmanager
+def renamed(database_url: str, table: str) -> Iterator[None]:
+    connection = psycopg2.connect(database_url)
+    connection.autocommit = True
+    cursor = connection.cursor()
+    cursor.execute(f"ALTER TABLE baton.{table} RENAME TO hidden")
+    try:
+        yield
+    finally:
+        cursor.execute(f"ALTER TABLE baton.hidden RENAME TO {table}")
+        connection.close()
+
+
+async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
+    versions: Versions, ledger: Ledger, database_url: str
+) -> None:
+    one, two = versions.plain(), versions.plain()
+    with renamed(database_url, "promotions"):
+        versions.client.set_registered_model_alias(versions.model, "champion", one)
+    with renamed(database_url, "models"):
+        versions.client.transition_model_version_stage(versions.model, two, "Production")
+    with renamed(database_url, "promotions"), psycopg2.connect(database_url) as connection:
+        connection.cursor().execute("SELECT 1")
+    assert await ledger.history(versions.model, 9) == []
+    assert versions.model in await ledger.reconcile()
+    (row,) = await ledger.history(versions.model, 9)
+    assert row["reason"] == "alias champion found moved in MLflow"
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM baton.capture_errors WHERE changed ->> 'name' = %s", (versions.model,))
+        assert cursor.fetchone() == (2,)
+    connection.close()
+
+
+async def test_promoters_that_start_at_once_migrate_once(database_url: str, tracking_uri: str) -> None:
+    databases = [Database(database_url, threads=1) for _ in range(4)]
+    try:
+        await asyncio.gather(*(migrate(database) for database in databases))
+    finally:
+        for database in databases:
+            database.close()
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM baton.schema_version")
+        assert cursor.fetchone() == (1,)
+        cursor.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton_%'")
+        assert cursor.fetchone() == (2,)
+    connection.close()
+
+
+async def test_mlflow_may_change_its_tables(versions: Versions, database: Database, database_url: str) -> None:
+    """No trigger of ours stands in the way of a migration; tried in a transaction that is rolled back."""
+    connection = psycopg2.connect(database_url)
+    cursor = connection.cursor()
+    cursor.execute("ALTER TABLE registered_model_aliases ALTER COLUMN version TYPE bigint")
+    cursor.execute("ALTER TABLE model_versions ALTER COLUMN current_stage TYPE text")
+    cursor.execute("ALTER TABLE model_versions DROP COLUMN current_stage")
+    connection.rollback()
+    connection.close()
+
+
+async def test_one_train_request_leads_to_one_version(versions: Versions, database: Database) -> None:
+    run = versions.client.create_run(versions.experiment)
+    arguments = {"source": f"{run.info.artifact_uri}/model", "run_id": run.info.run_id}
+    versions.client.create_registered_model(versions.model)
+    versions.client.create_model_version(versions.model, **arguments, tags={"baton.request_id": "r"})
+    with pytest.raises(MlflowException):
+        versions.client.create_model_version(versions.model, **arguments, tags={"baton.request_id": "r"})
