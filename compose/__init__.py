@@ -1,0 +1,1 @@
+"""Running the stack: on one machine, or in containers."""

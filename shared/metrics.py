@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from sklearn import metrics
+from sklearn.exceptions import UndefinedMetricWarning
 
 from shared.bundle import Label, Output
 from shared.runtime import Prediction
@@ -20,7 +21,8 @@ def evaluate(output: Output, truth: Sequence[Label], answer: Prediction) -> dict
     """Compare answers with the truth of n rows.
 
     Classification: accuracy and f1 (of the second class, or the macro mean), with probabilities also roc_auc (of the
-    second class, or the one-versus-rest macro mean), log_loss and brier. Regression: r2, mae, rmse.
+    second class, or the one-versus-rest macro mean), log_loss and brier. Regression: r2, mae, rmse. Raise `ValueError`
+    for a class that the model does not know.
     """
     if output.kind == "regression":
         measured = _regression(np.asarray(truth, float), np.asarray(answer.values, float))
@@ -44,6 +46,9 @@ def _regression(truth: np.ndarray, values: np.ndarray) -> dict[str, Metric]:
 def _classification(classes: Sequence[Label], truth: Sequence[Label], answer: Prediction) -> dict[str, Metric]:
     # Positions instead of labels: booleans, integers and strings are then all the same to scikit-learn.
     position = {label: index for index, label in enumerate(classes)}
+    unknown = sorted({str(label) for label in truth if label not in position})
+    if unknown:
+        raise ValueError(f"the rows hold classes that the model does not know: {', '.join(unknown)}")
     expected = np.asarray([position[label] for label in truth])
     given = np.asarray([position[label] for label in answer.values])
     average = "binary" if len(classes) == 2 else "macro"
@@ -75,17 +80,9 @@ def _probabilistic(expected: np.ndarray, probabilities: np.ndarray) -> dict[str,
 
 def _defined(metric: Metric) -> float | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", metrics_warning())
+        warnings.simplefilter("ignore", UndefinedMetricWarning)
         try:
             value = float(metric())
         except ValueError:  # how scikit-learn says that a metric is undefined for these rows
             return None
     return value if math.isfinite(value) else None
-
-
-def metrics_warning() -> type[Warning]:
-    """Return the warning that scikit-learn gives for an undefined metric."""
-    from sklearn.exceptions import UndefinedMetricWarning
-
-    warning: type[Warning] = UndefinedMetricWarning
-    return warning

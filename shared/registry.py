@@ -48,10 +48,11 @@ class Version:
 
 
 class Registry:
-    """One MLflow server, reached through its REST API."""
+    """One MLflow server, reached through its REST API; a call waits up to `patience_s` seconds for it to be there."""
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, patience_s: float = 60.0) -> None:
         self.tracking_uri = tracking_uri
+        self._patience_s = patience_s
         # MLflow's client repeats seven times with growing pauses, so a restarted server goes unnoticed for minutes;
         # `_patiently` repeats at an even pace instead.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -60,7 +61,7 @@ class Registry:
     def champion(self, model: str) -> Version | None:
         """Return the version that the alias `champion` points to."""
         try:
-            return _version(_patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
+            return _version(self._patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
         except MlflowException as error:
             if _is_missing(error):
                 return None
@@ -69,7 +70,7 @@ class Registry:
     def version(self, model: str, version: str) -> Version | None:
         """Return one version, None if there is no such."""
         try:
-            return _version(_patiently(lambda: self.client.get_model_version(model, version)))
+            return _version(self._patiently(lambda: self.client.get_model_version(model, version)))
         except MlflowException as error:
             if _is_missing(error):
                 return None
@@ -77,23 +78,23 @@ class Registry:
 
     def newest_version(self, model: str) -> Version | None:
         """Return the version that was registered last."""
-        query = f"name = '{_quoted(model)}'"
-        found = _patiently(
+        query = f"name = {_quoted(model)}"
+        found = self._patiently(
             lambda: self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"])
         )
         return _version(found[0]) if found else None
 
     def version_of_request(self, model: str, request_id: str) -> Version | None:
         """Return the version that a train request led to, if it got that far."""
-        query = f"name = '{_quoted(model)}' and tags.`{TAG_REQUEST}` = '{_quoted(request_id)}'"
-        found = _patiently(lambda: self.client.search_model_versions(query, max_results=1))
+        query = f"name = {_quoted(model)} and tags.`{TAG_REQUEST}` = {_quoted(request_id)}"
+        found = self._patiently(lambda: self.client.search_model_versions(query, max_results=1))
         return _version(found[0]) if found else None
 
     def register(self, model: str, *, source: str, run_id: str, model_id: str | None, tags: dict[str, str]) -> Version:
         """Create the next version of a model with its tags in one transaction; the model is created if it is new."""
         self._ensure_model(model)
         try:
-            made = _patiently(
+            made = self._patiently(
                 lambda: self.client.create_model_version(model, source, run_id=run_id, tags=tags, model_id=model_id)
             )
         except MlflowException as error:
@@ -102,7 +103,7 @@ class Registry:
 
     def _ensure_model(self, model: str) -> None:
         try:
-            _patiently(lambda: self.client.create_registered_model(model))
+            self._patiently(lambda: self.client.create_registered_model(model))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise RegistryError(f"MLflow refused the model name {model!r}: {error.message}") from error
@@ -113,7 +114,7 @@ class Registry:
         Raise `PromotionConflictError` if the promotion was judged against a champion that is champion no more.
         """
         try:
-            _patiently(lambda: self.client.set_registered_model_alias(model, CHAMPION, version))
+            self._patiently(lambda: self.client.set_registered_model_alias(model, CHAMPION, version))
         except MlflowException as error:
             if OUT_OF_DATE in error.message:
                 raise PromotionConflictError(
@@ -125,16 +126,16 @@ class Registry:
         """Move a version to a stage, leaving the others where they are."""
         with warnings.catch_warnings():  # stages are deprecated, and still what many read
             warnings.simplefilter("ignore", FutureWarning)
-            _patiently(lambda: self.client.transition_model_version_stage(model, version, stage))
+            self._patiently(lambda: self.client.transition_model_version_stage(model, version, stage))
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """Return the last value of each metric of a run."""
-        return dict(_patiently(lambda: self.client.get_run(run_id)).data.metrics)
+        return dict(self._patiently(lambda: self.client.get_run(run_id)).data.metrics)
 
     def download(self, run_id: str, artifact: str, folder: Path) -> Path:
         """Download one artifact of a run into a folder and return its path."""
         try:
-            path = _patiently(
+            path = self._patiently(
                 lambda: mlflow.artifacts.download_artifacts(
                     run_id=run_id,
                     artifact_path=artifact,
@@ -145,6 +146,21 @@ class Registry:
         except (MlflowException, OSError) as error:
             raise RegistryError(f"artifact {artifact} of run {run_id} cannot be read: {error}") from error
         return Path(path)
+
+    def _patiently(self, attempt: Callable[[], Anything]) -> Anything:
+        """Repeat while MLflow is away or restarting; what it answers is another matter."""
+        ends = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return attempt()
+            except MlflowException as error:
+                if not _is_transient(error):
+                    raise
+                if time.monotonic() > ends:
+                    raise UnreachableError(
+                        f"MLflow at {self.tracking_uri} did not answer within {self._patience_s:.0f} s: {error.message}"
+                    ) from error
+                time.sleep(0.5)
 
 
 def _version(found: ModelVersion) -> Version:
@@ -161,7 +177,11 @@ def _version(found: ModelVersion) -> Version:
 
 
 def _quoted(value: str) -> str:
-    return value.replace("'", "''")
+    # MLflow's filters know both quotes and no way to escape either.
+    quote = '"' if "'" in value else "'"
+    if quote in value:
+        raise RegistryError(f"MLflow cannot search for {value!r}: rename it so that it holds one kind of quote only")
+    return f"{quote}{value}{quote}"
 
 
 def _is_missing(error: MlflowException) -> bool:
@@ -169,21 +189,9 @@ def _is_missing(error: MlflowException) -> bool:
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in error.message and "not found" in error.message)
 
 
-def _patiently(attempt: Callable[[], Anything], deadline_s: float = 60.0) -> Anything:
-    """Repeat while MLflow is away or restarting; its own retries give up after a few seconds of refused connections."""
-    started = time.monotonic()
-    while True:
-        try:
-            return attempt()
-        except MlflowException as error:
-            if not _is_transient(error):
-                raise
-            if time.monotonic() - started > deadline_s:
-                raise UnreachableError(f"MLflow did not answer within {deadline_s:.0f} s: {error.message}") from error
-            time.sleep(0.5)
-
-
 def _is_transient(error: MlflowException) -> bool:
+    if "registered_model_alias_pk" in error.message:  # two callers created the alias at once; moving it works
+        return True
     return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(
         sign in error.message
         for sign in (

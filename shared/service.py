@@ -6,6 +6,7 @@ from typing import Any
 import uvicorn
 from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI, Specification
+from faststream.specification.asyncapi import get_asyncapi_html
 
 from shared.events import Event
 from shared.settings import ServiceSettings
@@ -37,6 +38,11 @@ def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> Non
 def asyncapi(broker: NatsBroker, title: str, description: str) -> Specification:
     """Return the AsyncAPI document of a service."""
     return AsyncAPI(broker, title=title, version="1.0.0", description=description).to_specification()
+
+
+def asyncapi_page(broker: NatsBroker, title: str, description: str) -> str:
+    """Return the AsyncAPI document of a service as a page to browse."""
+    return get_asyncapi_html(asyncapi(broker, title, description))
 
 
 def serve(app: Any, settings: ServiceSettings, port: int) -> None:

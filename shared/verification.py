@@ -44,21 +44,27 @@ def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> 
         answer = model.predict(columns)
     except Exception as error:  # whatever a library raises for rows that it cannot take
         raise BundleError(f"the model fails on its golden rows: {type(error).__name__}: {error}", "warm_up") from error
-    difference = disagreement(answer, golden, manifest)
+    difference = disagreement(answer, _recorded(golden), manifest.tolerance)
     if difference is not None:
         raise BundleError(f"the model no longer gives its golden answers: {difference}", "golden")
 
 
-def disagreement(answer: runtime.Prediction, golden: Golden, manifest: Manifest) -> str | None:
-    """Say where an answer differs from the recorded one by more than the tolerance, None if nowhere."""
-    if answer.probabilities is not None:
-        return _numbers_differ(answer.probabilities, np.asarray(golden.probabilities), manifest.tolerance)
-    if manifest.output.kind == "regression":
-        return _numbers_differ(
-            np.asarray(answer.values, float), np.asarray(golden.predictions, float), manifest.tolerance
-        )
-    wrong = [row for row, (a, b) in enumerate(zip(answer.values, golden.predictions, strict=True)) if a != b]
-    return f"row {wrong[0]} has another class" if wrong else None
+def _recorded(golden: Golden) -> runtime.Prediction:
+    probabilities = None if golden.probabilities is None else np.asarray(golden.probabilities)
+    return runtime.Prediction(golden.predictions, probabilities)
+
+
+def disagreement(got: runtime.Prediction, expected: runtime.Prediction, tolerance: float) -> str | None:
+    """Say where answers differ from the expected ones by more than the tolerance, None if nowhere."""
+    if expected.probabilities is not None:
+        if got.probabilities is None:
+            return "there are no probabilities"
+        return _numbers_differ(got.probabilities, expected.probabilities, tolerance)
+    if all(isinstance(value, float) for value in expected.values):
+        return _numbers_differ(np.asarray(got.values, float), np.asarray(expected.values, float), tolerance)
+    pairs = zip(got.values, expected.values, strict=True)
+    wrong = [row for row, (label, truth) in enumerate(pairs) if label != truth]
+    return f"{len(wrong)} of {len(expected.values)} rows have another class" if wrong else None
 
 
 def _numbers_differ(got: np.ndarray, expected: np.ndarray, tolerance: float) -> str | None:
@@ -69,5 +75,5 @@ def _numbers_differ(got: np.ndarray, expected: np.ndarray, tolerance: float) -> 
     close = np.isclose(got, expected, rtol=tolerance, atol=tolerance * scale)
     if close.all():
         return None
-    row = int(np.argwhere(~close)[0][0])
-    return f"row {row} is off by {float(np.abs(got - expected).max()):.3g}"
+    rows = int((~close.reshape(len(close), -1).all(axis=1)).sum())
+    return f"{rows} of {len(close)} rows are off, by up to {float(np.abs(got - expected).max()):.2g}"

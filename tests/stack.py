@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from compose.local.state import State, read_state
+
 from tests.servers import wait_for
 
 BATON = str(Path(sys.executable).parent / "baton")

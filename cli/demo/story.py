@@ -74,7 +74,9 @@ class Story:
         request_id = str(uuid.uuid4())
         request = TrainRequested(recipe=recipe, dataset=DATASET, params=params, request_id=request_id)
         await self._bus.publish(request, MODEL, event_id=request_id)
-        ended = await self._journal.until(lambda: self._end_of(request_id), f"the end of the training of {recipe}")
+        ended: RunFinished | RunFailed = await self._journal.until(
+            lambda: self._end_of(request_id), f"the end of the training of {recipe}"
+        )
         if isinstance(ended, RunFailed):
             raise BatonError(f"the training failed ({ended.kind}): {ended.message}")
         self._say(f"  version {ended.version} trained: {metrics(ended.metrics)}")
@@ -83,7 +85,7 @@ class Story:
         return decided
 
     def _end_of(self, request_id: str) -> RunFinished | RunFailed | None:
-        ends = [*self._journal.of(RunFinished), *self._journal.of(RunFailed)]
+        ends: list[RunFinished | RunFailed] = [*self._journal.of(RunFinished), *self._journal.of(RunFailed)]
         return next((end for end in ends if end.request_id == request_id), None)
 
     def _decision_on(self, request_id: str) -> PromotionDecided | None:

@@ -15,6 +15,7 @@ import anyio.to_thread
 
 from compose.local import leftovers
 from compose.local.datadir import DataDir
+from compose.local.guardian import GOODBYE
 from compose.local.state import read_state
 from shared.errors import StackError
 
@@ -31,15 +32,18 @@ async def held(data: DataDir) -> AsyncIterator[None]:
     with data.lock.open("ab+") as file:
         await _lock(data, file)
         await anyio.to_thread.run_sync(clear, data)
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: ASYNC220 - it returns as soon as the program is loaded
             [sys.executable, "-m", "compose.local.guardian", str(data.root)],
             stdin=subprocess.PIPE,  # our end closes with us, however we end: then the guardian clears up
             stdout=subprocess.DEVNULL,
             stderr=data.log("guardian").open("ab"),
             start_new_session=True,
             pass_fds=[file.fileno()],  # the lock is free when both of us are gone, so never before all is cleared
-        ):
-            yield
+        ) as guardian:
+            try:
+                yield
+            finally:
+                guardian.communicate(GOODBYE)
 
 
 def clear(data: DataDir, grace_s: float = 5.0) -> None:
@@ -61,3 +65,31 @@ async def _lock(data: DataDir, file: BinaryIO) -> None:
             await anyio.sleep(POLL_S)  # its holder is dead: the guardian is still clearing up
         return
     raise StackError(f"{data.lock} stays locked though its holder is gone; choose another --data-dir")
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    file.truncate(0)
+    file.write(json.dumps({"pid": os.getpid(), "created": leftovers.created(os.getpid())}).encode())
+    file.flush()
+    return True
+
+
+def _refuse_if_held(data: DataDir) -> None:
+    """Raise `StackError` if the process that wrote itself into the lock is alive."""
+    try:
+        holder = json.loads(data.lock.read_text())
+    except (OSError, ValueError):
+        return  # it is just writing itself down
+    if not leftovers.is_same(holder["pid"], holder["created"]):
+        return
+    since = datetime.fromtimestamp(holder["created"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    state = read_state(data.root)
+    urls = ", ".join(f"{part} {url}" for part, url in state.public_urls.items()) if state else "it is still starting"
+    raise StackError(
+        f"{data.root} is held by pid {holder['pid']} since {since} ({urls}); "
+        "stop that one, or choose another --data-dir"
+    )

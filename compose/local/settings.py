@@ -17,15 +17,13 @@ PORT_FIELDS = {
 
 
 def _port(default: int) -> int:
-    return Field(default=default, ge=0, le=65535, description="0 takes any free port")  # type: ignore[no-any-return]
+    return Field(default=default, ge=0, le=65535, description="0 takes any free port")
 
 
 class StackSettings(BaseSettings):
     """The stack on one machine; a part whose address is set is attached instead of started."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="BATON_", extra="ignore", populate_by_name=True, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True, env_ignore_empty=True)
 
     data_dir: Path = Path(".baton")
     predictor_port: int = _port(8000)

@@ -46,7 +46,7 @@ class Supervisor:
             try:
                 await self._until_all_ready()
                 yield
-            except Exception as error:  # noqa: BLE001 - raised below, where no task group wraps it
+            except Exception as error:
                 failure = error
             finally:
                 for keeper in self._keepers.values():

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from faststream.nats import NatsBroker
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers, routes
 from services.promoter.database import Database
@@ -22,6 +23,7 @@ from services.promoter.relay import Relay
 from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
 from shared.bus import NatsBus
+from shared.consumers import keep_alive
 from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
 from shared.service import asyncapi, document_publishes, make_broker
@@ -57,14 +59,16 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
         await bus.open(START_DEADLINE_S)
         await declare_when_reachable(bus.js, settings.replicas)
         await migrate(database)
-        relaying = asyncio.create_task(relay.run())
         await broker.start()
+        pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]
+        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(bus.js, pulling))]
         try:
             yield
         finally:
             await broker.stop()
-            relaying.cancel()
-            await asyncio.gather(relaying, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await bus.close()
             database.close()
 

@@ -17,6 +17,7 @@ Answer = TypeVar("Answer")
 Connection: TypeAlias = psycopg2.extensions.connection
 Work = Callable[[RealDictCursor], Answer]
 
+RETRY_S = 0.2
 # A server that vanished without a word is noticed within half a minute.
 ALIVE: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -35,6 +36,7 @@ class Database:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="postgres")
         self._local = threading.local()
         self._open: set[Connection] = set()
+        self._closing = threading.Event()
 
     async def run(self, work: Work[Answer], deadline_s: float = 60.0) -> Answer:
         """Run `work(cursor)` as one transaction and return its result.
@@ -45,7 +47,8 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._patiently, work, deadline_s)
 
     def close(self) -> None:
-        """Finish what runs and close the connections."""
+        """Finish what runs, wait for no server that is away, and close the connections."""
+        self._closing.set()
         self._executor.shutdown()
         for connection in self._open:
             connection.close()
@@ -57,11 +60,10 @@ class Database:
                 return self._transaction(work)
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self._discard_broken()
-                if time.monotonic() > ends:
+                if self._closing.wait(RETRY_S) or time.monotonic() > ends:
                     raise UnreachableError(
                         f"PostgreSQL did not serve the ledger for {deadline_s:.0f} s: {error}"
                     ) from error
-                time.sleep(0.2)
 
     def _transaction(self, work: Work[Answer]) -> Answer:
         with self._connection() as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:

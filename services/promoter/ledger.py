@@ -1,5 +1,6 @@
 """The ledger: what was decided, what is about to happen, and every change of a champion, in PostgreSQL."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -143,14 +144,15 @@ class Ledger:
 
         await self._database.run(write)
 
-    async def pending(self) -> list[Change]:
-        """Return the changes that are not published, in order per model."""
+    async def pending(self, busy: Collection[str]) -> list[Change]:
+        """Return changes that are not published, in order per model, leaving out models that are busy."""
         query = """
             SELECT model, generation, kind, version, run_id, bundle, previous, actor, reason, decision, committed_at,
                 (SELECT id::text FROM baton.ledger) AS ledger
-            FROM baton.promotions WHERE published_at IS NULL ORDER BY model, generation LIMIT 1000
+            FROM baton.promotions WHERE published_at IS NULL AND NOT model = ANY(%s)
+            ORDER BY model, generation LIMIT 1000
         """
-        return [Change(**row) for row in await self._all(query)]
+        return [Change(**row) for row in await self._all(query, list(busy))]
 
     async def mark_published(self, model: str, generation: int) -> None:
         """Say that a change is on the bus."""

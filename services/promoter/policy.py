@@ -107,7 +107,7 @@ def _improvement(policy: Policy, value: float, champion: float) -> RuleOutcome:
 
 
 def _first(metric: str, value: float) -> RuleOutcome:
-    message = f"there is no champion yet, and {metric} {value:.3f} reaches the floor"
+    message = f"{metric} {value:.3f} has no champion to beat yet"
     return RuleOutcome(rule="first", passed=True, value=value, message=message)
 
 

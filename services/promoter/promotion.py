@@ -103,7 +103,9 @@ class Promoter:
     async def _judge(self, case: Case, standing: Standing) -> Judgement:
         found = await self._find(case)
         if found is None:
-            return Judgement(case.version, _refused("version", f"{case.model} has no version {case.version}"))
+            return Judgement(
+                case.version, _refused("version", f"{case.model} has no version {case.version} to promote")
+            )
         if found.version == standing.champion:
             return Judgement(found.version, _refused("version", f"version {found.version} is champion already"))
         if case.by == "hand":

@@ -68,12 +68,10 @@ class Relay:
             await asyncio.sleep(POLL_S)
 
     async def _start_drains(self, listener: Listener) -> None:
-        pending = await self._ledger.pending()
+        pending = await self._ledger.pending(busy=self._drains)
         for model, changes in groupby(pending, key=lambda change: change.model):
-            if model not in self._drains:
-                task = asyncio.create_task(self._drain(model, list(changes)))
-                self._drains[model] = task
-                task.add_done_callback(partial(self._finished, model, listener))
+            task = self._drains[model] = asyncio.create_task(self._drain(model, list(changes)))
+            task.add_done_callback(partial(self._finished, model, listener))
 
     def _finished(self, model: str, listener: Listener, _: asyncio.Task[None]) -> None:
         self._drains.pop(model, None)

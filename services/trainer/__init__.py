@@ -1,0 +1,1 @@
+"""The trainer: turns train requests into runs, model versions and bundles."""

@@ -32,10 +32,10 @@ def load(folder: Path, manifest: Manifest) -> Runtime:
         if manifest.runtime == "onnx":
             from shared.runtime.onnx import OnnxRuntime
 
-            return OnnxRuntime(path, manifest)
+            return OnnxRuntime(path.read_bytes(), manifest.output)
         from shared.runtime.sklearn import SklearnRuntime
 
-        return SklearnRuntime(path, manifest)
+        return SklearnRuntime(path, manifest.output)
     except ImportError as error:
         raise BundleError(f"this predictor has no {error.name}, which the bundle's runtime needs", "load") from error
     except BundleError:

@@ -1,11 +1,9 @@
 """The compiled runtime: a pipeline as an ONNX graph in onnxruntime, one thread, one input per column."""
 
-from pathlib import Path
-
 import numpy as np
 import onnxruntime as ort
 
-from shared.bundle import Columns, Manifest
+from shared.bundle import Columns, Output
 from shared.runtime import Prediction, from_probabilities
 
 VALUES, PROBABILITIES = "values", "probabilities"
@@ -14,14 +12,14 @@ VALUES, PROBABILITIES = "values", "probabilities"
 class OnnxRuntime:
     """An onnxruntime session with the bundle's columns as inputs of shape (n, 1)."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, model: bytes, output: Output) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._output = manifest.output
-        self._name = PROBABILITIES if manifest.output.probabilities else VALUES
+        self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._output = output
+        self._name = PROBABILITIES if output.probabilities else VALUES
 
     def predict(self, columns: Columns) -> Prediction:
         """Run the graph once for all rows."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import skops.io
 
-from shared.bundle import Columns, Manifest
+from shared.bundle import Columns, Output
 from shared.errors import BundleError
 from shared.runtime import Prediction, from_probabilities
 
@@ -31,13 +31,13 @@ ALLOWED_TYPES = frozenset(
 class SklearnRuntime:
     """A fitted scikit-learn pipeline that takes a DataFrame."""
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, output: Output) -> None:
         unknown = skops.io.get_untrusted_types(file=path)
         refused = sorted(set(unknown) - ALLOWED_TYPES)
         if refused:
             raise BundleError(f"the model holds types that are not allowed: {', '.join(refused)}", "load")
         self._pipeline = skops.io.load(path, trusted=unknown)
-        self._output = manifest.output
+        self._output = output
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict all rows as one DataFrame."""

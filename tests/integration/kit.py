@@ -1,7 +1,7 @@
 """What tests of the promoter need of MLflow and the bus: versions with tiny bundles, and a promoter to talk to."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,9 +30,9 @@ def new_model() -> str:
 
 
 @asynccontextmanager
-async def promoter(database_url: str, tracking_uri: str, nats_url: str, **more: object) -> AsyncIterator[FastAPI]:
+async def promoter(database_url: str, tracking_uri: str, nats_url: str) -> AsyncIterator[FastAPI]:
     """Run a whole promoter in this process."""
-    settings = PromoterSettings(database_url=database_url, tracking_uri=tracking_uri, nats_url=nats_url, **more)
+    settings = PromoterSettings(database_url=database_url, tracking_uri=tracking_uri, nats_url=nats_url)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
@@ -145,7 +145,7 @@ async def listening_to(bus: NatsBus, model: str, *kinds: type[Event]) -> AsyncIt
     assert stream is not None
     after = await last_sequence(bus.js, stream)
 
-    async def events() -> AsyncIterator[Event]:
+    async def events() -> AsyncGenerator[Event]:
         async for received in follow(bus, stream, [kind.subject(model) for kind in kinds], after):
             yield received.event
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import psycopg2
 import pytest
@@ -68,14 +69,16 @@ async def heard(ear: Ear) -> ModelPromoted | ModelWithdrawn:
     return event
 
 
-def stages(client: MlflowClient, model: str) -> dict[str, str]:
+def stages(client: MlflowClient, model: str) -> dict[str, str | None]:
     return {found.version: found.current_stage for found in client.search_model_versions(f"name = '{model}'")}
 
 
 async def until(what: str, holds, deadline_s: float = 20) -> None:
     try:
         async with asyncio.timeout(deadline_s):
-            while not await holds():
+            while True:
+                if await holds():
+                    return
                 await asyncio.sleep(0.05)
     except TimeoutError:
         pytest.fail(f"waited {deadline_s} s in vain for {what}")
@@ -164,7 +167,7 @@ async def test_concurrent_changes_are_recorded_in_commit_order(versions: Version
     await asyncio.gather(*(asyncio.to_thread(move, version) for version in candidates))
     history = (await ledger.history(versions.model, 100))[::-1]
     assert [row["generation"] for row in history] == list(range(1, len(history) + 1))
-    assert all(row["previous"] == before["version"] for before, row in zip(history, history[1:], strict=False))
+    assert all(row["previous"] == before["version"] for before, row in pairwise(history))
     champion = versions.client.get_model_version_by_alias(versions.model, "champion").version
     assert history[-1]["version"] == champion
 
@@ -205,6 +208,33 @@ async def test_a_version_without_a_bundle_is_rejected_and_the_relay_moves_on(
     assert (rejected.predictor, rejected.check, rejected.version) == ("promoter", "download", foreign)
     versions.client.set_registered_model_alias(versions.model, "champion", own)
     assert (await heard(ear)).generation == 2
+
+
+async def test_a_relay_that_died_before_its_note_publishes_nothing_twice(
+    database_url: str, bus: NatsBus, versions: Versions, ledger: Ledger
+) -> None:
+    both = [versions.plain(), versions.plain()]
+
+    async def published() -> bool:
+        return all(row["published_at"] for row in await ledger.history(versions.model, 9))
+
+    for _ in range(2):  # the second relay finds the notes of the first erased
+        for version in both:
+            versions.client.set_registered_model_alias(versions.model, "champion", version)
+        running = asyncio.create_task(Relay(database_url, ledger, bus).run())
+        await until("the changes to be published", published)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        erase(database_url, versions.model)
+        both = both[1:]  # nothing new the second time
+    info = await bus.js.stream_info("CHAMPIONS", subjects_filter=ModelPromoted.subject(versions.model))
+    assert info.state.subjects == {ModelPromoted.subject(versions.model): 2}
+
+
+def erase(database_url: str, model: str) -> None:
+    with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE baton.promotions SET published_at = NULL WHERE model = %s", (model,))
+    connection.close()
 
 
 def decision(model: str, version: str) -> PromotionDecided:
@@ -265,8 +295,6 @@ async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
         versions.client.set_registered_model_alias(versions.model, "champion", one)
     with renamed(database_url, "models"):
         versions.client.transition_model_version_stage(versions.model, two, "Production")
-    with renamed(database_url, "promotions"), psycopg2.connect(database_url) as connection:
-        connection.cursor().execute("SELECT 1")
     assert await ledger.history(versions.model, 9) == []
     assert versions.model in await ledger.reconcile()
     (row,) = await ledger.history(versions.model, 9)

@@ -61,7 +61,9 @@ def test_the_demo_tells_its_story(stack: RunningStack) -> None:
     assert report["promotions"][-1]["by"] == "unknown (MLflow)"
     assert report["refused"][0]["version"] == "3"
     assert "roc_auc" in report["refused"][0]["reason"]
-    print(f"ready {report['ready_s']:.1f} s, all {report['total_s']:.1f} s", [p["delay_ms"] for p in report["promotions"]])
+    print(
+        f"ready {report['ready_s']:.1f} s, all {report['total_s']:.1f} s", [p["delay_ms"] for p in report["promotions"]]
+    )
 
 
 def test_the_request_of_the_readme_is_answered(stack: RunningStack) -> None:
@@ -131,7 +133,9 @@ def test_the_example_that_follows_promotions(stack: RunningStack) -> None:
 
 
 def test_the_command_line_trains_predicts_and_lists(stack: RunningStack) -> None:
-    refused = stack.baton("train", MODEL, "-r", "random-forest", "-p", "n_estimators=1", "-p", "max_depth=1", "--wait", "--json")
+    refused = stack.baton(
+        "train", MODEL, "-r", "random-forest", "-p", "n_estimators=1", "-p", "max_depth=1", "--wait", "--json"
+    )
     assert refused.returncode == 3, refused.stderr
     outcome = json.loads(refused.stdout)
     assert outcome["decided"]["verdict"] == "refused"

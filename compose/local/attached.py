@@ -1,0 +1,58 @@
+"""Parts that the user already runs: they are asked whether they answer, and otherwise left alone."""
+
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+import psycopg2
+
+from compose.local.probes import answers, listens
+from compose.local.settings import StackSettings
+from compose.local.state import without_password
+from shared.errors import SettingsError, UnreachableError
+from shared.settings import libpq_url
+
+VARIABLES = {"postgres": "BATON_DATABASE_URL", "nats": "BATON_NATS_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+
+
+def attached_urls(settings: StackSettings) -> dict[str, str]:
+    """Return the addresses of the parts that are not to be started."""
+    given = {"postgres": settings.database_url, "nats": settings.nats_url, "mlflow": settings.tracking_uri}
+    urls = {part: url for part, url in given.items() if url}
+    if "mlflow" in urls and "postgres" not in urls:
+        raise SettingsError(
+            "MLFLOW_TRACKING_URI is set and BATON_DATABASE_URL is not: promotions are captured in MLflow's own "
+            "database, so name that database, or unset MLFLOW_TRACKING_URI to have an MLflow started here"
+        )
+    return urls
+
+
+async def check_attached(urls: dict[str, str]) -> None:
+    """Raise `UnreachableError` naming the first attached part that does not answer."""
+    checks = {"postgres": _database_answers, "nats": _nats_answers, "mlflow": _mlflow_answers}
+    for part, url in urls.items():
+        missing = await checks[part](url)
+        if missing:
+            raise UnreachableError(
+                f"{VARIABLES[part]} names {without_password(url)}, which does not answer ({missing}): start it, or "
+                f"unset {VARIABLES[part]} to have one started here"
+            )
+
+
+async def _nats_answers(url: str) -> str | None:
+    address = urlsplit(url)
+    return await listens(address.hostname or "127.0.0.1", address.port or 4222)
+
+
+async def _mlflow_answers(url: str) -> str | None:
+    return await answers(f"{url.rstrip('/')}/health")
+
+
+async def _database_answers(url: str) -> str | None:
+    def connect() -> str | None:
+        try:
+            psycopg2.connect(libpq_url(url), connect_timeout=5).close()
+        except psycopg2.OperationalError as error:
+            return str(error).strip()
+        return None
+
+    return await anyio.to_thread.run_sync(connect)

@@ -1,0 +1,78 @@
+"""The trainer's composition root: settings → bus → children → handlers. Read this first."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from faststream.nats import NatsBroker
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from services.trainer.children import Children
+from services.trainer.handlers import subscribe
+from services.trainer.requests import Requests
+from services.trainer.settings import TrainerSettings
+from shared import settings as configuration
+from shared.bus import NatsBus
+from shared.events import RunFailed, RunFinished, RunProgress, RunStarted
+from shared.registry import Registry
+from shared.service import asyncapi_page, document_publishes, make_broker
+from shared.streams import declare_when_reachable
+from shared.telemetry import configure_logging
+
+START_S = 60.0
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """The parts of the service."""
+
+    bus: NatsBus
+    broker: NatsBroker
+    children: Children
+
+
+def compose(settings: TrainerSettings) -> Trainer:
+    """Put the parts together; nothing is connected to yet."""
+    bus = NatsBus(settings, "trainer")
+    children = Children(settings.train_timeout_s)
+    requests = Requests(bus, Registry(settings.tracking_uri), children, settings)
+    broker = make_broker(settings, "trainer")
+    subscribe(broker, requests, children)
+    document_publishes(broker, [RunStarted, RunProgress, RunFinished, RunFailed])
+    return Trainer(bus, broker, children)
+
+
+def create_broker() -> NatsBroker:
+    """Return the broker with all subscriptions, connected to nothing: for AsyncAPI."""
+    return compose(configuration.load(TrainerSettings)).broker
+
+
+def create_app(settings: TrainerSettings | None = None) -> Starlette:
+    """Return the service; it connects when it starts."""
+    settings = settings or configuration.load(TrainerSettings)
+    configure_logging("trainer", level=settings.log_level, as_json=settings.log_json)
+    trainer = compose(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await asyncio.to_thread(trainer.children.warm_up)
+        await trainer.bus.open(START_S)
+        await declare_when_reachable(trainer.bus.js, settings.replicas)
+        await trainer.broker.start()
+        yield
+        trainer.children.stop()
+        await trainer.broker.stop()
+        await trainer.bus.close()
+
+    async def health(_: HttpRequest) -> Response:
+        connected = trainer.bus.client.is_connected
+        return JSONResponse({"status": "ok" if connected else "no NATS"}, 200 if connected else 503)
+
+    async def events(_: HttpRequest) -> Response:
+        return HTMLResponse(asyncapi_page(trainer.broker, "Baton trainer", "Turns train requests into versions."))
+
+    return Starlette(routes=[Route("/health", health), Route("/asyncapi", events)], lifespan=lifespan)

@@ -1,0 +1,91 @@
+"""Logging a training to MLflow: one run with parameters, metrics, plots, the data set, the model, the held-out rows."""
+
+import hashlib
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib as mpl
+import mlflow
+import mlflow.sklearn
+from mlflow.data.pandas_dataset import from_pandas
+from mlflow.models import infer_signature
+from mlflow.models.model import ModelInfo
+
+from services.trainer import plots
+from services.trainer.job import Job, Trained
+from shared.events import HoldoutRef
+from shared.registry import TAG_REQUEST
+from shared.runtime.sklearn import ALLOWED_TYPES
+
+if TYPE_CHECKING:
+    from services.trainer.training import Result
+
+HOLDOUT = "baton/holdout.parquet"
+EXPERIMENTS = {"classification": "{}-classification", "regression": "{}-regression"}
+REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
+
+
+def log(job: Job, result: "Result") -> Trained:
+    """Log everything as one run, which ends as FINISHED only when all of it is there."""
+    mpl.use("Agg")
+    mlflow.set_tracking_uri(job.tracking_uri)
+    mlflow.set_experiment(EXPERIMENTS[result.dataset.task].format(result.dataset.name))
+    tags = {**job.tags, TAG_REQUEST: job.request_id, "baton.recipe": job.recipe}
+    tags["baton.runtime"] = result.manifest.runtime_reason
+    with mlflow.start_run(run_name=f"{job.recipe}-{job.request_id[:8]}", tags=tags) as run:
+        mlflow.log_params({"recipe": job.recipe, "dataset": result.dataset.name, "seed": job.seed, **result.params})
+        mlflow.log_metrics(result.metrics)
+        _log_dataset(result)
+        for name, figure in plots.draw(result):
+            mlflow.log_figure(figure, name)
+        holdout = _log_holdout(job.folder, result)
+        model = _log_model(result)
+    return Trained(
+        run_id=run.info.run_id,
+        model_id=model.model_id,
+        source=model.artifact_path,
+        dataset=result.dataset.name,
+        metrics=result.metrics,
+        archive=result.archive,
+        digest=result.manifest.digest(),
+        holdout=holdout,
+    )
+
+
+def _log_dataset(result: "Result") -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # advice about the schema of columns with missing values
+        data = from_pandas(result.dataset.table, source=result.dataset.source, targets=result.dataset.target_name,
+                           name=result.dataset.name)  # fmt: skip
+        mlflow.log_input(data, context="training")
+
+
+def _log_holdout(folder: Path, result: "Result") -> HoldoutRef:
+    """Store the held-out rows with the target as their last column."""
+    rows = result.dataset.table[result.dataset.held_out]
+    path = folder / Path(HOLDOUT).name
+    rows.to_parquet(path, index=False)
+    mlflow.log_artifact(str(path), str(Path(HOLDOUT).parent))
+    digest = "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    return HoldoutRef(artifact=HOLDOUT, digest=digest, rows=len(rows))
+
+
+def _log_model(result: "Result") -> ModelInfo:
+    """Log the estimator in MLflow's own form, so that everything that loads MLflow models loads this one."""
+    example = result.dataset.held_out_features.head(5)
+    signature = infer_signature(result.dataset.features, result.estimator.predict(example))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        info: ModelInfo = mlflow.sklearn.log_model(
+            result.estimator,
+            name="model",
+            signature=signature,
+            input_example=example,
+            serialization_format="skops",
+            skops_trusted_types=sorted(ALLOWED_TYPES),
+            # Given, so that MLflow does not start a process that loads the model to find out.
+            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+        )
+    return info

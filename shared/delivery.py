@@ -1,0 +1,96 @@
+"""At-least-once delivery: when a message of a stream is acknowledged, delivered again, or dropped.
+
+FastStream's default ends a message on the first error; here it ends when it was handled, or can never be.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from fast_depends.exceptions import ValidationError
+from faststream import BaseMiddleware
+from faststream.message import StreamMessage
+from faststream.nats.message import NatsMessage
+from nats.errors import Error as NatsError
+
+from shared import cloudevents
+from shared.errors import BatonError
+from shared.telemetry import logger
+
+ACK_WAIT_S = 15.0  # how soon another replica takes over from one that died
+IN_PROGRESS_S = 5.0
+LONGEST_DELAY_S = 30.0
+
+OnMalformed = Callable[[NatsMessage, str], Awaitable[None]]
+
+log = logger(__name__)
+
+
+class Acknowledge(BaseMiddleware):
+    """Acknowledges what was handled, drops what is malformed, and has everything else delivered again later.
+
+    While a handler works, the server is told so. `on_malformed` hears of a message before it is dropped.
+    """
+
+    on_malformed: OnMalformed | None = None
+
+    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
+        """Handle one message of a stream."""
+        assert isinstance(msg, NatsMessage)  # noqa: S101 - the broker is NATS's own
+        try:
+            async with _in_progress(msg):
+                await self._handle(call_next, msg)
+        except Exception as error:  # whatever failed: the event must not be lost
+            delay = min(2.0 ** (deliveries(msg) - 1), LONGEST_DELAY_S)
+            expected = isinstance(error, BatonError)
+            log.warning(
+                "delivered again later", subject=subject(msg), delay_s=delay, error=str(error), exc_info=not expected
+            )
+            await msg.nack(delay=delay)
+        else:
+            await msg.ack()
+
+    async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage) -> None:
+        try:
+            await call_next(msg)
+        except ValidationError as error:
+            log.warning("malformed event is dropped", subject=subject(msg), error=str(error.original_error))
+            if self.on_malformed is not None:
+                await self.on_malformed(msg, str(error.original_error))
+
+
+def acknowledging(on_malformed: OnMalformed) -> type[Acknowledge]:
+    """Return the middleware with somebody who hears of malformed messages."""
+    return type("Acknowledging", (Acknowledge,), {"on_malformed": staticmethod(on_malformed)})
+
+
+@asynccontextmanager
+async def _in_progress(msg: NatsMessage) -> AsyncIterator[None]:
+    async def say_so() -> None:
+        while True:
+            await asyncio.sleep(IN_PROGRESS_S)
+            with suppress(NatsError):  # a server that is away: the next one will do
+                await msg.in_progress()
+
+    saying = asyncio.create_task(say_so())
+    try:
+        yield
+    finally:
+        saying.cancel()
+
+
+def subject(msg: NatsMessage) -> str:
+    """Return the subject that a message came on."""
+    return str(msg.raw_message.subject)
+
+
+def deliveries(msg: NatsMessage) -> int:
+    """Return how often a message was delivered, this time included."""
+    return int(msg.raw_message.metadata.num_delivered)
+
+
+def source_event(msg: NatsMessage) -> str:
+    """Return the id of the event, or where it stands in its stream if it was published by hand without one."""
+    metadata = msg.raw_message.metadata
+    return cloudevents.event_id(msg.raw_message.headers) or f"{metadata.stream}-{metadata.sequence.stream}"

@@ -1,0 +1,179 @@
+"""Packing a fitted pipeline into a bundle: as ONNX where that gives scikit-learn's answers, else as skops."""
+
+import importlib.metadata
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import skops.io
+
+from shared import runtime
+from shared.bundle import GOLDEN, MODEL_FILES, Column, Columns, Golden, Label, Manifest, Output, file_digest, write
+from shared.errors import TrainingError
+from shared.runtime.onnx import PROBABILITIES, VALUES, OnnxRuntime
+from shared.runtime.sklearn import ALLOWED_TYPES
+from shared.verification import disagreement
+
+TOLERANCE = 1e-5
+GOLDEN_ROWS = 32
+LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops", "pandas")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted estimator with the rows it was fitted on, for golden answers, and held-out ones, for the comparison."""
+
+    estimator: Any
+    training: pd.DataFrame
+    held_out: pd.DataFrame
+
+
+def pack(fitted: Fitted, archive: Path) -> Manifest:
+    """Write a bundle; raise `TrainingError` (`unsupported`) for a model that predictors could not load."""
+    inputs, output = inputs_of(fitted), output_of(fitted.estimator)
+    compiled, reason = _compile(fitted, inputs, output)
+    kind = "onnx" if compiled else "sklearn"
+    model = compiled or _dump(fitted.estimator)
+    golden = _golden(fitted, inputs, output).model_dump_json().encode()
+    files = {GOLDEN: golden, MODEL_FILES[kind]: model}
+    manifest = Manifest(
+        inputs=inputs,
+        output=output,
+        runtime=kind,
+        runtime_reason=reason,
+        tolerance=TOLERANCE,
+        libraries={name: importlib.metadata.version(name) for name in LIBRARIES},
+        files={name: file_digest(content) for name, content in files.items()},
+    )
+    write(archive, manifest, files)
+    return manifest
+
+
+def inputs_of(fitted: Fitted) -> list[Column]:
+    """Return the columns of a model; one that had missing values may be left out of a request."""
+    rows = pd.concat([fitted.training, fitted.held_out])
+    return [
+        Column(
+            name=str(name),
+            type="string" if rows[name].dtype == object else "double",
+            required=not bool(rows[name].isna().any()),
+        )
+        for name in rows.columns
+    ]
+
+
+def output_of(estimator: Any) -> Output:
+    """Return what a fitted estimator answers."""
+    classes = getattr(estimator, "classes_", None)
+    if classes is None:
+        return Output(kind="regression")
+    return Output(
+        kind="classification",
+        classes=[_label(value) for value in classes],
+        probabilities=hasattr(estimator, "predict_proba"),
+    )
+
+
+def _label(value: Any) -> Label:
+    plain: Label = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def answers_of(estimator: Any, output: Output, rows: pd.DataFrame) -> runtime.Prediction:
+    """Return scikit-learn's own answers for rows."""
+    if output.probabilities:
+        return runtime.from_probabilities(estimator.predict_proba(rows), output)
+    return runtime.Prediction([_label(value) for value in estimator.predict(rows)])
+
+
+def _golden(fitted: Fitted, inputs: list[Column], output: Output) -> Golden:
+    """Take golden rows from the training rows, those with missing values first."""
+    complete_last = fitted.training.isna().any(axis=1).sort_values(ascending=False, kind="stable").index
+    rows = fitted.training.loc[complete_last[:GOLDEN_ROWS]]
+    answer = answers_of(fitted.estimator, output, rows)
+    return Golden(
+        columns={column.name: _values(rows[column.name]) for column in inputs},
+        predictions=answer.values,
+        probabilities=None if answer.probabilities is None else answer.probabilities.tolist(),
+    )
+
+
+def _values(column: pd.Series) -> list[Any]:
+    return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
+
+
+def _dump(estimator: Any) -> bytes:
+    content: bytes = skops.io.dumps(estimator)
+    refused = sorted(set(skops.io.get_untrusted_types(data=content)) - ALLOWED_TYPES)
+    if refused:
+        raise TrainingError(
+            f"predictors cannot load {', '.join(refused)}: use scikit-learn's own transformers and estimators",
+            kind="unsupported",
+        )
+    return content
+
+
+def _compile(fitted: Fitted, inputs: list[Column], output: Output) -> tuple[bytes | None, str]:
+    """Return the pipeline as ONNX if it agrees with scikit-learn, and why or why not."""
+    if output.kind == "classification" and not output.probabilities:
+        return None, "scikit-learn serves: the estimator has no probabilities to compile"
+    if any(column.type == "string" and not column.required for column in inputs):
+        return None, "scikit-learn serves: ONNX has no missing value for text columns"
+    try:
+        content = _convert(fitted.estimator, inputs, output)
+    except Exception as error:  # whatever a converter raises for what it does not know
+        return None, f"scikit-learn serves: ONNX conversion failed ({type(error).__name__})"
+    return _agreeing(content, fitted, inputs, output)
+
+
+def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+    logging.getLogger("skl2onnx").setLevel(logging.ERROR)
+    types = {"double": FloatTensorType, "string": StringTensorType}
+    options = {"zipmap": False} if output.kind == "classification" else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_onnx(
+            estimator,
+            initial_types=[(column.name, types[column.type]([None, 1])) for column in inputs],
+            options={id(estimator): options} if options else None,
+            target_opset=21,
+        )
+    wanted = model.graph.output[-1]
+    _rename_output(model, wanted.name, PROBABILITIES if output.probabilities else VALUES)
+    serialized: bytes = model.SerializeToString()
+    return serialized
+
+
+def _agreeing(content: bytes, fitted: Fitted, inputs: list[Column], output: Output) -> tuple[bytes | None, str]:
+    """Return the compiled model if it gives scikit-learn's answers on every held-out row."""
+    rows = fitted.held_out
+    expected = answers_of(fitted.estimator, output, rows)
+    columns: Columns = {column.name: column.array(_values(rows[column.name])) for column in inputs}
+    try:
+        answer = OnnxRuntime(content, output).predict(columns)
+    except Exception as error:  # whatever onnxruntime raises for a graph that it cannot run
+        return None, f"scikit-learn serves: the compiled model does not run ({type(error).__name__})"
+    difference = disagreement(answer, expected, TOLERANCE)
+    if difference is not None:
+        return None, f"scikit-learn serves: compiled, {difference}"
+    return content, f"compiled: ONNX agrees with scikit-learn on all {len(rows)} held-out rows"
+
+
+def _rename_output(model: Any, old: str, new: str) -> None:
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            if name == old:
+                node.output[index] = new
+        for index, name in enumerate(node.input):
+            if name == old:
+                node.input[index] = new
+    for value in model.graph.output:
+        if value.name == old:
+            value.name = new

@@ -1,0 +1,42 @@
+"""From a row of the outbox to its event."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from services.promoter.ledger import Change
+from services.promoter.relay import event_of
+from shared.events import BundleRef, ModelPromoted, ModelRejected, ModelWithdrawn
+
+BUNDLE = BundleRef(object="sha256-1", digest="sha256:1", size=3)
+
+
+def change(**fields: Any) -> Change:
+    row: dict[str, Any] = {
+        "model": "m", "generation": 7, "kind": "promoted", "version": "3", "run_id": "r",
+        "bundle": BUNDLE.model_dump_json(), "previous": "2", "actor": "ann", "reason": "better", "decision": "d",
+        "committed_at": datetime(2026, 1, 1, tzinfo=UTC), "ledger": "l",
+    }  # fmt: skip
+    return Change(**row | fields)
+
+
+def test_a_promotion_carries_all_that_a_predictor_needs() -> None:
+    event = event_of(change())
+    assert isinstance(event, ModelPromoted)
+    assert (event.version, event.previous, event.bundle, event.decision) == ("3", "2", BUNDLE, "d")
+    assert (event.generation, event.ledger, event.actor, event.reason) == (7, "l", "ann", "better")
+
+
+def test_a_withdrawal_names_what_it_ends() -> None:
+    event = event_of(change(kind="withdrawn", version=None, bundle=None))
+    assert isinstance(event, ModelWithdrawn)
+    assert (event.generation, event.previous) == (7, "2")
+
+
+@pytest.mark.parametrize("bundle", [None, "", "not json", "{}"])
+def test_a_version_that_nobody_could_load_is_rejected(bundle: str | None) -> None:
+    event = event_of(change(bundle=bundle))
+    assert isinstance(event, ModelRejected)
+    assert (event.check, event.version, event.generation) == ("download", "3", 7)
+    assert event.message == "version 3 has no Baton bundle: promote one that Baton trained"
