@@ -35,9 +35,10 @@ class Fitted:
 def pack(fitted: Fitted, archive: Path) -> Manifest:
     """Write a bundle; raise `TrainingError` (`unsupported`) for a model that predictors could not load."""
     inputs, output = inputs_of(fitted), output_of(fitted.estimator)
+    dumped = _dump(fitted.estimator)  # also where ONNX serves: MLflow's users load the estimator itself
     compiled, reason = _compile(fitted, inputs, output)
     kind = "onnx" if compiled else "sklearn"
-    model = compiled or _dump(fitted.estimator)
+    model = compiled or dumped
     golden = _golden(fitted, inputs, output).model_dump_json().encode()
     files = {GOLDEN: golden, MODEL_FILES[kind]: model}
     manifest = Manifest(

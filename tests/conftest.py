@@ -50,10 +50,10 @@ def database_url(server_dir: Path) -> Iterator[str]:
     password_file.write_text(password)
     # PostgreSQL refuses to run as root; a user namespace makes it another user without changing any file's owner.
     prefix = [] if os.geteuid() else ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
-    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "baton", "-A", "scram-sha-256", "-E", "utf8"]
+    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "mlflow", "-A", "scram-sha-256", "-E", "utf8"]
     subprocess.run([*prefix, *initdb, f"--pwfile={password_file}"], check=True, capture_output=True)
     settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories="]
-    url = f"postgresql://baton:{password}@127.0.0.1:{port}/"
+    url = f"postgresql://mlflow:{password}@127.0.0.1:{port}/"
     with running([*prefix, str(binaries / "postgres"), "-D", str(data), *settings], server_dir / "postgres.log"):
         wait_for("PostgreSQL", lambda: _connects(url + "postgres"))
         connection = psycopg2.connect(url + "postgres")

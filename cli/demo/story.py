@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,6 +28,7 @@ BETTER = ("logistic-regression", {"C": 0.1})
 WORSE = ("random-forest", {"n_estimators": 1, "max_depth": 1})
 
 Say = Callable[[str], None]
+MoveAlias = Callable[[str, str], Awaitable[None]]
 
 
 class Story:
@@ -47,12 +48,16 @@ class Story:
         async with running(Load(self._predict_url, PATIENT)) as load, outsider(tracking_uri) as move_alias:
             await self._champion("a better challenger, while requests run", *BETTER)
             report.refused.append(await self._refusal("a worse challenger", *WORSE))
-            self._say(f"somebody moves the alias back to version {first} with MLflow's own client")
-            await move_alias(MODEL, first)
-            await self._served(first, changes=len(self._journal.of(ModelPromoted)) + 1)
+            await self._moved_back(first, move_alias)
         report.requests, report.failed = load.requests, len(load.failures)
         report.versions = dict(sorted(load.versions.items()))
         report.promotions = self._promotions()
+
+    async def _moved_back(self, version: str, move_alias: MoveAlias) -> None:
+        self._say(f"somebody moves the alias back to version {version} with MLflow's own client")
+        changes = len(self._journal.of(ModelPromoted)) + 1
+        await move_alias(MODEL, version)
+        await self._served(version, changes)
 
     async def _champion(self, what: str, recipe: str, params: dict[str, Any]) -> str:
         changes = len(self._journal.of(ModelPromoted)) + 1
@@ -128,7 +133,7 @@ class Story:
 
 
 @asynccontextmanager
-async def outsider(tracking_uri: str) -> AsyncIterator[Callable[[str, str], Any]]:
+async def outsider(tracking_uri: str) -> AsyncIterator[MoveAlias]:
     """Start somebody outside Baton with MLflow's client; yield a function that makes them move the alias."""
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli.demo.outsider",

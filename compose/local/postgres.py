@@ -20,7 +20,8 @@ from compose.local.datadir import DataDir
 from compose.local.ports import HOST
 from shared.errors import StackError
 
-USER = DATABASE = "baton"
+DATABASE = "baton"
+USER = "mlflow"  # not the name of a schema: `"$user"` in the search path would put MLflow's tables there
 SECRET = "postgres"  # noqa: S105 - the name of the file that holds it
 SETTINGS = {
     "listen_addresses": HOST,

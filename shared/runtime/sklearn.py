@@ -12,6 +12,7 @@ from shared.runtime import Prediction, from_probabilities
 # Types outside skops' own trusted set that scikit-learn's estimators hold. The file has no say in this.
 ALLOWED_TYPES = frozenset(
     {
+        "numpy.dtype",
         "sklearn._loss._loss.CyHalfBinomialLoss",
         "sklearn._loss._loss.CyHalfMultinomialLoss",
         "sklearn._loss._loss.CyHalfSquaredError",
@@ -24,6 +25,8 @@ ALLOWED_TYPES = frozenset(
         "sklearn._loss.loss.HalfSquaredError",
         "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        # A forged tree can crash the process; bundles are read only if their digest is the trainer's.
+        "sklearn.tree._tree.Tree",
     }
 )
 
