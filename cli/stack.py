@@ -58,7 +58,7 @@ async def _up(settings: StackSettings, *, as_json: bool) -> None:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """Return an event that is set by Ctrl-C or SIGTERM; before anybody waits for it, they cancel the running task."""
+    """Return an event that Ctrl-C, SIGTERM or a closed terminal sets; they also cancel the task that asked for it."""
     stop, loop, task = asyncio.Event(), asyncio.get_running_loop(), asyncio.current_task()
 
     def on_signal() -> None:
@@ -66,7 +66,7 @@ def stop_on_signals() -> asyncio.Event:
             stop.set()
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, on_signal)
     return stop
 

@@ -19,7 +19,7 @@ from shared.service import asyncapi
 INFO = {
     "title": "Baton",
     "version": "1.0.0",
-    "description": "Events of the trainer, the promoter and the predictor on NATS JetStream, as CloudEvents 1.0 in binary mode.",
+    "description": "Events of trainer, promoter and predictor on NATS JetStream: CloudEvents 1.0 in binary mode.",
 }
 
 

@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict
 
 from shared import cloudevents
 from shared.errors import BundleError, EventError, PromotionConflictError, UnreachableError
-from shared.events import BundleRef, Event, parse
+from shared.events import BundleRef, Event, RunFailed, RunFinished, parse
 from shared.settings import BusSettings
 from shared.streams import MODELS, REQUESTS
 
@@ -45,7 +45,10 @@ class Published:
 
 
 class RequestState(BaseModel):
-    """What is known of a train request; kept in the bucket `REQUESTS` under its id."""
+    """What is known of a train request; kept in the bucket `REQUESTS` under its id.
+
+    `outcome` is the event that ends it, kept before it is published: whoever takes over says the same.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -53,6 +56,7 @@ class RequestState(BaseModel):
     model: str
     attempts: int = 0
     message: str = ""
+    outcome: RunFinished | RunFailed | None = None
 
 
 class Bus(Protocol):

@@ -5,18 +5,21 @@ subscriber then fetches for ever and hears nothing. So somebody asks the server,
 """
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
 
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
+from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
 from shared.telemetry import logger
 
+POLL_S = 0.02
+
 log = logger(__name__)
 
 
-async def keep_alive(js: JetStreamContext, subscribers: list[Any], interval_s: float = 2.0) -> None:
+async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: float = 2.0) -> None:
     """Ask for each subscriber's consumer every `interval_s` seconds, for ever; restart those that are gone.
 
     A consumer made anew delivers by its own policy from the beginning: handlers must ignore what they know already.
@@ -25,30 +28,37 @@ async def keep_alive(js: JetStreamContext, subscribers: list[Any], interval_s: f
         await asyncio.sleep(interval_s)
         for subscriber in subscribers:
             try:
-                await _check(js, subscriber)
+                await _check(subscriber)
             except (NatsError, OSError) as error:  # the server is away: ask again later
                 log.debug("consumer not checked", error=repr(error))
 
 
-async def _check(js: JetStreamContext, subscriber: Any) -> None:
+async def _check(subscriber: PullStreamSubscriber) -> None:
+    try:
+        if await _info(subscriber) is not None:
+            return
+    except NotFoundError:
+        log.warning("the server forgot a consumer: subscribing anew", stream=subscriber.stream.name)
+        await subscriber.stop()
+    await subscriber.start()
+
+
+async def caught_up(subscriber: PullStreamSubscriber) -> None:
+    """Wait until a subscriber has acknowledged everything that was in its stream when it started."""
+    while True:
+        try:
+            info = await _info(subscriber)
+            if info is not None and not info.num_pending and not info.num_ack_pending:
+                return
+        except (NatsError, OSError) as error:  # the server is away, or `keep_alive` is about to subscribe anew
+            log.debug("consumer not checked", error=repr(error))
+        await asyncio.sleep(POLL_S)
+
+
+async def _info(subscriber: PullStreamSubscriber) -> ConsumerInfo | None:
+    """Return what the server knows of a subscriber's consumer, None while it has none."""
     subscription = subscriber.subscription
     if subscription is None:
-        await subscriber.start()
-        return
-    try:
-        await js.consumer_info(subscription._stream, subscription._consumer)  # noqa: SLF001 - nats-py has no accessor
-    except NotFoundError:
-        log.warning("the server forgot a consumer: subscribing anew", consumer=subscription._consumer)  # noqa: SLF001
-        await subscriber.stop()
-        await subscriber.start()
-
-
-async def caught_up(js: JetStreamContext, subscriber: Any, deadline_s: float = 30.0) -> None:
-    """Wait until a subscriber has handled everything that was in its stream when it started."""
-    async with asyncio.timeout(deadline_s):
-        while True:
-            subscription = subscriber.subscription
-            info = await js.consumer_info(subscription._stream, subscription._consumer)  # noqa: SLF001
-            if not info.num_pending and not info.num_ack_pending:
-                return
-            await asyncio.sleep(0.02)
+        return None
+    info: ConsumerInfo = await subscription.consumer_info()
+    return info

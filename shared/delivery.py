@@ -4,25 +4,28 @@ FastStream's default ends a message on the first error; here it ends when it was
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
-from fast_depends.exceptions import ValidationError
 from faststream import BaseMiddleware
 from faststream.message import StreamMessage
 from faststream.nats.message import NatsMessage
 from nats.errors import Error as NatsError
 
 from shared import cloudevents
-from shared.errors import BatonError
+from shared.errors import BatonError, EventError
+from shared.events import parse
 from shared.telemetry import logger
 
 ACK_WAIT_S = 15.0  # how soon another replica takes over from one that died
 IN_PROGRESS_S = 5.0
 LONGEST_DELAY_S = 30.0
+LONGEST_ID = 200
 
-OnMalformed = Callable[[NatsMessage, str], Awaitable[None]]
+OnMalformed = Callable[[NatsMessage, EventError], Awaitable[None]]
 
 log = logger(__name__)
 
@@ -30,10 +33,12 @@ log = logger(__name__)
 class Acknowledge(BaseMiddleware):
     """Acknowledges what was handled, drops what is malformed, and has everything else delivered again later.
 
-    While a handler works, the server is told so. `on_malformed` hears of a message before it is dropped.
+    While a handler works, the server is told so.
     """
 
-    on_malformed: OnMalformed | None = None
+    @staticmethod
+    async def on_malformed(msg: NatsMessage, error: EventError) -> None:
+        """Hear of a message before it is dropped."""
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         """Handle one message of a stream."""
@@ -53,15 +58,16 @@ class Acknowledge(BaseMiddleware):
 
     async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage) -> None:
         try:
+            parse(subject(msg), msg.raw_message.data)  # here, lest an error of the handler be taken for this one
+        except EventError as error:
+            log.warning("malformed event is dropped", subject=subject(msg), error=str(error))
+            await self.on_malformed(msg, error)
+        else:
             await call_next(msg)
-        except ValidationError as error:
-            log.warning("malformed event is dropped", subject=subject(msg), error=str(error.original_error))
-            if self.on_malformed is not None:
-                await self.on_malformed(msg, str(error.original_error))
 
 
 def acknowledging(on_malformed: OnMalformed) -> type[Acknowledge]:
-    """Return the middleware with somebody who hears of malformed messages."""
+    """Return the middleware with somebody who hears of a malformed message before it is dropped."""
     return type("Acknowledging", (Acknowledge,), {"on_malformed": staticmethod(on_malformed)})
 
 
@@ -94,3 +100,9 @@ def source_event(msg: NatsMessage) -> str:
     """Return the id of the event, or where it stands in its stream if it was published by hand without one."""
     metadata = msg.raw_message.metadata
     return cloudevents.event_id(msg.raw_message.headers) or f"{metadata.stream}-{metadata.sequence.stream}"
+
+
+def as_key(event_id: str) -> str:
+    """Return an event's id as a key, which takes letters, digits, `-`, `_` and `=` only; a UUID stays as it is."""
+    key = quote(event_id, safe="").replace("%", "=").replace(".", "=2E").replace("~", "=7E")
+    return key if len(key) <= LONGEST_ID else hashlib.sha256(event_id.encode()).hexdigest()

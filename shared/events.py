@@ -7,7 +7,7 @@ headers. The subject ends in the model's name as one token.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import quote, unquote
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -90,6 +90,10 @@ class HoldoutRef(BaseModel):
     rows: int
 
 
+# A key of NATS's key-value store and the name of a folder; `shared/delivery.py` makes one of any event's id.
+RequestId = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)*$")]
+
+
 class TrainRequested(Event):
     """Command: train a model with a recipe on a dataset.
 
@@ -107,9 +111,7 @@ class TrainRequested(Event):
     params: dict[str, Any] = Field(default_factory=dict)
     seed: int = Field(default=0, ge=0, lt=2**32)
     tags: dict[str, str] = Field(default_factory=dict)
-    request_id: str | None = Field(
-        default=None, min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_=-][A-Za-z0-9_.=-]*$"
-    )
+    request_id: RequestId | None = None
 
 
 class TrainCancelled(Event):
@@ -118,7 +120,7 @@ class TrainCancelled(Event):
     type = "train.cancelled"
     stream = Stream.LIFECYCLE
 
-    request_id: str
+    request_id: RequestId
     actor: str
     reason: str = ""
 

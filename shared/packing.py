@@ -1,11 +1,14 @@
-"""Packing a fitted pipeline into a bundle: as ONNX where that gives scikit-learn's answers, else as skops."""
+"""Packing a fitted pipeline into a bundle: as ONNX where that gives scikit-learn's answers, else as skops.
+
+scikit-learn's answers are the truth here: the golden answers are its own, and ONNX has to repeat them.
+"""
 
 import importlib.metadata
 import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -25,7 +28,10 @@ LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops", "panda
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted estimator with the rows it was fitted on, for golden answers, and held-out ones, for the comparison."""
+    """A fitted estimator with the rows it was fitted on, for golden answers, and held-out ones, for the comparison.
+
+    Numeric columns are floats, all others objects that hold text; what is missing is NaN in both.
+    """
 
     estimator: Any
     training: pd.DataFrame
@@ -35,12 +41,12 @@ class Fitted:
 def pack(fitted: Fitted, archive: Path) -> Manifest:
     """Write a bundle; raise `TrainingError` (`unsupported`) for a model that predictors could not load."""
     inputs, output = inputs_of(fitted), output_of(fitted.estimator)
+    golden_rows = _golden_rows(fitted.training)
     dumped = _dump(fitted.estimator)  # also where ONNX serves: MLflow's users load the estimator itself
-    compiled, reason = _compile(fitted, inputs, output)
-    kind = "onnx" if compiled else "sklearn"
-    model = compiled or dumped
-    golden = _golden(fitted, inputs, output).model_dump_json().encode()
-    files = {GOLDEN: golden, MODEL_FILES[kind]: model}
+    compiled, reason = _compile(fitted.estimator, inputs, output, pd.concat([fitted.held_out, golden_rows]))
+    kind: Literal["onnx", "sklearn"] = "onnx" if compiled else "sklearn"
+    golden = _golden(fitted.estimator, output, golden_rows).model_dump_json().encode()
+    files = {GOLDEN: golden, MODEL_FILES[kind]: compiled or dumped}
     manifest = Manifest(
         inputs=inputs,
         output=output,
@@ -91,13 +97,17 @@ def answers_of(estimator: Any, output: Output, rows: pd.DataFrame) -> runtime.Pr
     return runtime.Prediction([_label(value) for value in estimator.predict(rows)])
 
 
-def _golden(fitted: Fitted, inputs: list[Column], output: Output) -> Golden:
-    """Take golden rows from the training rows, those with missing values first."""
-    complete_last = fitted.training.isna().any(axis=1).sort_values(ascending=False, kind="stable").index
-    rows = fitted.training.loc[complete_last[:GOLDEN_ROWS]]
-    answer = answers_of(fitted.estimator, output, rows)
+def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
+    """Take a few of the training rows: for each column one that misses it, if there is one, then the first ones."""
+    missing = training.isna()
+    chosen = dict.fromkeys(missing[name].idxmax() for name in training.columns if missing[name].any())
+    return training.loc[list(dict.fromkeys([*chosen, *training.index]))[:GOLDEN_ROWS]]
+
+
+def _golden(estimator: Any, output: Output, rows: pd.DataFrame) -> Golden:
+    answer = answers_of(estimator, output, rows)
     return Golden(
-        columns={column.name: _values(rows[column.name]) for column in inputs},
+        columns={str(name): _values(rows[name]) for name in rows.columns},
         predictions=answer.values,
         probabilities=None if answer.probabilities is None else answer.probabilities.tolist(),
     )
@@ -118,17 +128,20 @@ def _dump(estimator: Any) -> bytes:
     return content
 
 
-def _compile(fitted: Fitted, inputs: list[Column], output: Output) -> tuple[bytes | None, str]:
-    """Return the pipeline as ONNX if it agrees with scikit-learn, and why or why not."""
+def _compile(estimator: Any, inputs: list[Column], output: Output, rows: pd.DataFrame) -> tuple[bytes | None, str]:
+    """Return the pipeline as ONNX if it agrees with scikit-learn on the rows, and why or why not."""
     if output.kind == "classification" and not output.probabilities:
         return None, "scikit-learn serves: the estimator has no probabilities to compile"
     if any(column.type == "string" and not column.required for column in inputs):
         return None, "scikit-learn serves: ONNX has no missing value for text columns"
     try:
-        content = _convert(fitted.estimator, inputs, output)
-    except Exception as error:  # whatever a converter raises for what it does not know
+        content = _convert(estimator, inputs, output)
+        difference = _difference(content, estimator, inputs, output, rows)
+    except Exception as error:  # whatever a converter raises for what it does not know, or a graph that does not run
         return None, f"scikit-learn serves: ONNX conversion failed ({type(error).__name__})"
-    return _agreeing(content, fitted, inputs, output)
+    if difference is not None:
+        return None, f"scikit-learn serves: compiled, {difference}"
+    return content, f"compiled: ONNX agrees with scikit-learn on all {len(rows)} held-out and golden rows"
 
 
 def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
@@ -152,19 +165,10 @@ def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
     return serialized
 
 
-def _agreeing(content: bytes, fitted: Fitted, inputs: list[Column], output: Output) -> tuple[bytes | None, str]:
-    """Return the compiled model if it gives scikit-learn's answers on every held-out row."""
-    rows = fitted.held_out
-    expected = answers_of(fitted.estimator, output, rows)
+def _difference(content: bytes, estimator: Any, inputs: list[Column], output: Output, rows: pd.DataFrame) -> str | None:
     columns: Columns = {column.name: column.array(_values(rows[column.name])) for column in inputs}
-    try:
-        answer = OnnxRuntime(content, output).predict(columns)
-    except Exception as error:  # whatever onnxruntime raises for a graph that it cannot run
-        return None, f"scikit-learn serves: the compiled model does not run ({type(error).__name__})"
-    difference = disagreement(answer, expected, TOLERANCE)
-    if difference is not None:
-        return None, f"scikit-learn serves: compiled, {difference}"
-    return content, f"compiled: ONNX agrees with scikit-learn on all {len(rows)} held-out rows"
+    got = OnnxRuntime(content, output).predict(columns)
+    return disagreement(got, answers_of(estimator, output, rows), TOLERANCE)
 
 
 def _rename_output(model: Any, old: str, new: str) -> None:

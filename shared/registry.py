@@ -16,6 +16,7 @@ import mlflow
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.validation import _validate_model_name
 
 from shared.errors import PromotionConflictError, RegistryError, UnreachableError
 from shared.events import BundleRef, HoldoutRef
@@ -101,6 +102,15 @@ class Registry:
             raise RegistryError(f"MLflow refused a new version of {model}: {error.message}") from error
         return _version(made)
 
+    @staticmethod
+    def check_name(model: str) -> None:
+        """Raise `RegistryError` for a model's name that MLflow would not take."""
+        try:
+            _validate_model_name(model)
+            _quoted(model)
+        except MlflowException as error:
+            raise RegistryError(f"MLflow refused the model name {model!r}: {error.message}") from error
+
     def _ensure_model(self, model: str) -> None:
         try:
             self._patiently(lambda: self.client.create_registered_model(model))
@@ -130,7 +140,10 @@ class Registry:
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """Return the last value of each metric of a run."""
-        return dict(self._patiently(lambda: self.client.get_run(run_id)).data.metrics)
+        try:
+            return dict(self._patiently(lambda: self.client.get_run(run_id)).data.metrics)
+        except MlflowException as error:
+            raise RegistryError(f"run {run_id} cannot be read: {error.message}") from error
 
     def download(self, run_id: str, artifact: str, folder: Path) -> Path:
         """Download one artifact of a run into a folder and return its path."""
@@ -154,7 +167,7 @@ class Registry:
             try:
                 return attempt()
             except MlflowException as error:
-                if not _is_transient(error):
+                if not is_transient(error):
                     raise
                 if time.monotonic() > ends:
                     raise UnreachableError(
@@ -189,7 +202,8 @@ def _is_missing(error: MlflowException) -> bool:
     return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in error.message and "not found" in error.message)
 
 
-def _is_transient(error: MlflowException) -> bool:
+def is_transient(error: MlflowException) -> bool:
+    """Tell whether trying again may help: MLflow or its database was away, or another caller in the way."""
     if "registered_model_alias_pk" in error.message:  # two callers created the alias at once; moving it works
         return True
     return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(

@@ -1,4 +1,4 @@
-"""The stack as users start it: `baton up` or `baton demo --keep` as a process, on free ports, in a directory of its own."""
+"""The stack as users start it: `baton up` or `baton demo --keep` as a process, on free ports, in its own directory."""
 
 import json
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from compose.local.state import State, read_state
-
 from tests.servers import wait_for
 
 BATON = str(Path(sys.executable).parent / "baton")

@@ -41,6 +41,7 @@ def demo(
     with ExitStack() as cleaning:
         if data_dir is None:
             data_dir = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="baton-demo-")))
+            data_dir.chmod(0o711)  # started by root, PostgreSQL runs as nobody and must pass
         # A stack of its own: a part that the user runs elsewhere is none of the demo's business.
         own = {"database_url": None, "nats_url": None, "tracking_uri": None}
         settings = stack_settings(data_dir, port, port_fallback=True, **own)

@@ -63,7 +63,9 @@ def environment(**own: str) -> dict[str, str]:
     """Return the user's environment for a child, without the addresses that only some children may know, plus its own.
 
     Bytecode is written, because MLflow starts three times slower without; a folder named `services` in the user's
-    working directory does not shadow ours.
+    working directory does not shadow ours; a proxy is not asked for addresses of this machine.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES_OF_THE_STACK}
-    return inherited | {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"} | own
+    direct = ",".join(filter(None, (inherited.get("NO_PROXY") or inherited.get("no_proxy"), "127.0.0.1,localhost")))
+    ours = {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "NO_PROXY": direct, "no_proxy": direct}
+    return inherited | ours | own

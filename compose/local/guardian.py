@@ -1,27 +1,24 @@
-"""The guardian: `python -m compose.local.guardian DATA_DIR` ends a stack's children when their supervisor was killed.
+"""Outlives the supervisor by a moment: when that is gone, for whatever reason, nothing of its stack stays behind.
 
-It reads a pipe whose other end only the supervisor holds. A byte is a goodbye; the end of the pipe without one means
-that the supervisor is gone, and its children are not.
+Standard input is a pipe whose other end only the supervisor has. It closes when the supervisor ends, also by SIGKILL;
+after an orderly stop there is nothing left to end. The guardian also keeps the data directory locked until it is done.
 """
 
 import signal
 import sys
 from pathlib import Path
 
-GOODBYE = b"."
+from compose.local.datadir import DataDir
+from compose.local.lock import clear
 
 
-def main() -> None:
-    """Wait for the supervisor's end, and clear up after it if it could not."""
+def main(data_dir: str) -> None:
+    """Wait for the supervisor's end, then clear up after it."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    if sys.stdin.buffer.read(1) == GOODBYE:
-        return
-    from compose.local.datadir import DataDir
-    from compose.local.lock import clear
-
-    clear(DataDir(Path(sys.argv[1])))
+    sys.stdin.buffer.read()
+    clear(DataDir(Path(data_dir)))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1])

@@ -36,17 +36,19 @@ def marks(data: DataDir, name: str) -> dict[str, str]:
     return {"BATON_STACK": str(data.root), "BATON_CHILD": name}
 
 
-def created(pid: int) -> float:
-    """Return when a process was created, 0 if there is none."""
+def created(pid: int) -> float | None:
+    """Return when a living process was created, None if there is none; a zombie does not live."""
     try:
-        return psutil.Process(pid).create_time()
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     except psutil.Error:
-        return 0.0
+        return None
 
 
-def is_same(pid: int, created_s: float) -> bool:
+def is_same(pid: int, created_s: float | None) -> bool:
     """Say whether a pid still means the process created at that time (the clock may have been set by up to 1 s)."""
-    return abs(created(pid) - created_s) < 1.0
+    now = created(pid)
+    return now is not None and created_s is not None and abs(now - created_s) < 1.0
 
 
 def keep_record(data: DataDir, record: Record) -> None:
@@ -87,8 +89,7 @@ def end(data: DataDir, name: str = "", *, grace_s: float = 0.0, within_s: float 
     Returns what is still alive after `within_s` seconds more, normally nothing.
     """
     if grace_s:
-        _ask(record for record in read_records(data) if name in ("", record.name))
-        _wait_until_gone(data, name, grace_s)
+        _ask([record for record in read_records(data) if name in ("", record.name)], grace_s)
     deadline = time.monotonic() + within_s
     while (left := find(data, name)) and time.monotonic() < deadline:
         for process in left:
@@ -118,14 +119,12 @@ def _lives(process: psutil.Process) -> bool:
     return False
 
 
-def _ask(records: Iterable[Record]) -> None:
+def _ask(records: list[Record], grace_s: float) -> None:
+    """Send each first process its stop signal, and wait until all are gone or the grace is over."""
     for record in records:
         if is_same(record.pid, record.created):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(record.pid, record.stop_signal)
-
-
-def _wait_until_gone(data: DataDir, name: str, within_s: float) -> None:
-    deadline = time.monotonic() + within_s
-    while find(data, name) and time.monotonic() < deadline:
+    deadline = time.monotonic() + grace_s
+    while any(is_same(record.pid, record.created) for record in records) and time.monotonic() < deadline:
         time.sleep(POLL_S)

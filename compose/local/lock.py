@@ -5,17 +5,18 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import BinaryIO
+from datetime import datetime
+from typing import BinaryIO, TextIO
 
 import anyio
 import anyio.to_thread
 
 from compose.local import leftovers
+from compose.local.child import environment
 from compose.local.datadir import DataDir
-from compose.local.guardian import GOODBYE
 from compose.local.state import read_state
 from shared.errors import StackError
 
@@ -25,25 +26,28 @@ POLL_S = 0.1
 
 @asynccontextmanager
 async def held(data: DataDir) -> AsyncIterator[None]:
-    """Hold a data directory: nobody else's processes run in it, and ours will not survive us.
+    """Hold a data directory: no processes of an earlier stack run in it, and ours will not outlive us.
 
     Raise `StackError` saying who holds it, if somebody does.
     """
-    with data.lock.open("ab+") as file:
+    with data.lock.open("a+") as file:
         await _lock(data, file)
+        _sign(file)
         await anyio.to_thread.run_sync(clear, data)
-        with subprocess.Popen(  # noqa: ASYNC220 - it returns as soon as the program is loaded
-            [sys.executable, "-m", "compose.local.guardian", str(data.root)],
-            stdin=subprocess.PIPE,  # our end closes with us, however we end: then the guardian clears up
-            stdout=subprocess.DEVNULL,
-            stderr=data.log("guardian").open("ab"),
-            start_new_session=True,
-            pass_fds=[file.fileno()],  # the lock is free when both of us are gone, so never before all is cleared
-        ) as guardian:
-            try:
-                yield
-            finally:
-                guardian.communicate(GOODBYE)
+        with data.log("guardian").open("ab") as log, _start_guardian(data, file, log):
+            yield
+
+
+def _start_guardian(data: DataDir, lock: TextIO, log: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "compose.local.guardian", str(data.root)],
+        stdin=subprocess.PIPE,  # our end closes with us, however we end: then the guardian clears up
+        stdout=log,
+        stderr=log,
+        env=environment(),
+        start_new_session=True,
+        pass_fds=[lock.fileno()],  # the lock is free when both of us are gone: not before all is cleared up
+    )
 
 
 def clear(data: DataDir, grace_s: float = 5.0) -> None:
@@ -58,38 +62,43 @@ def clear(data: DataDir, grace_s: float = 5.0) -> None:
     leftovers.forget(data)
 
 
-async def _lock(data: DataDir, file: BinaryIO) -> None:
+async def _lock(data: DataDir, file: TextIO) -> None:
     with anyio.move_on_after(CLEAN_UP_S):
         while not _try_lock(file):
             _refuse_if_held(data)
-            await anyio.sleep(POLL_S)  # its holder is dead: the guardian is still clearing up
+            await anyio.sleep(POLL_S)  # its holder is dead, and the guardian is still clearing up
         return
     raise StackError(f"{data.lock} stays locked though its holder is gone; choose another --data-dir")
 
 
-def _try_lock(file: BinaryIO) -> bool:
+def _try_lock(file: TextIO) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    file.truncate(0)
-    file.write(json.dumps({"pid": os.getpid(), "created": leftovers.created(os.getpid())}).encode())
-    file.flush()
     return True
 
 
+def _sign(file: TextIO) -> None:
+    """Write into the lock who holds it."""
+    holder = {"pid": os.getpid(), "created": leftovers.created(os.getpid()), "since": time.time()}
+    file.truncate(0)
+    file.write(json.dumps(holder))
+    file.flush()
+
+
 def _refuse_if_held(data: DataDir) -> None:
-    """Raise `StackError` if the process that wrote itself into the lock is alive."""
+    """Raise `StackError` if the one that signed the lock is alive."""
     try:
         holder = json.loads(data.lock.read_text())
-    except (OSError, ValueError):
-        return  # it is just writing itself down
+    except ValueError:  # locked this very moment and not yet signed
+        return
     if not leftovers.is_same(holder["pid"], holder["created"]):
         return
-    since = datetime.fromtimestamp(holder["created"], UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    since = datetime.fromtimestamp(holder["since"]).astimezone()
     state = read_state(data.root)
-    urls = ", ".join(f"{part} {url}" for part, url in state.public_urls.items()) if state else "it is still starting"
+    urls = ", ".join(f"{part} {url}" for part, url in state.public_urls.items()) if state else "not ready yet"
     raise StackError(
-        f"{data.root} is held by pid {holder['pid']} since {since} ({urls}); "
-        "stop that one, or choose another --data-dir"
+        f"a stack already runs on {data.root}: pid {holder['pid']} since {since:%Y-%m-%d %H:%M:%S} ({urls}); "
+        f"use that one, stop it with `kill {holder['pid']}`, or choose another --data-dir"
     )

@@ -8,9 +8,11 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
 
 import anyio.to_thread
+import psutil
 import psycopg2
 from psycopg2 import sql
 
@@ -41,13 +43,18 @@ def programs() -> Path:
 
 def database_url(data: DataDir, port: int) -> str:
     """Return the URL of the stack's database, with its password."""
+    if (data.root / "postgres").exists() and not (data.secrets / SECRET).exists():
+        raise StackError(
+            f"the password of {data.root / 'postgres'} is lost: put it back into {data.secrets / SECRET}, or choose "
+            "another --data-dir"
+        )
     return f"postgresql://{USER}:{data.secret(SECRET)}@{HOST}:{port}/{DATABASE}"
 
 
 def postgres_child(data: DataDir, port: int) -> Child:
     """Return the PostgreSQL server of a data directory."""
     cluster = data.root / "postgres"
-    account = unprivileged([cluster, programs() / "postgres"])
+    account = unprivileged(cluster, programs())
     settings = {**SETTINGS, "port": str(port)}
 
     async def prepare() -> None:
@@ -77,6 +84,7 @@ def postgres_child(data: DataDir, port: int) -> Child:
 def _ensure_cluster(data: DataDir, cluster: Path, account: Account) -> None:
     """Make the cluster if there is none; one cut off half-way is made again from the start."""
     if (cluster / "PG_VERSION").exists():
+        _drop_stale_pid(cluster / "postmaster.pid")
         return
     draft, password = cluster.with_name("postgres.new"), cluster.with_name("postgres.password")
     shutil.rmtree(draft, ignore_errors=True)
@@ -93,9 +101,21 @@ def _ensure_cluster(data: DataDir, cluster: Path, account: Account) -> None:
     draft.rename(cluster)
 
 
+def _drop_stale_pid(path: Path) -> None:
+    """Drop the pid file of a killed server if its pid now means another program.
+
+    PostgreSQL looks through the file of a dead process by itself, but refuses to start when the pid was given to
+    anybody else, as happens after a restart of a container.
+    """
+    with suppress(OSError, ValueError, IndexError, psutil.NoSuchProcess):
+        if psutil.Process(int(path.read_text().splitlines()[0])).name() != "postgres":
+            path.unlink()
+
+
 def _initdb(folder: Path, password: Path, account: Account) -> None:
     command = [*account.prefix, str(programs() / "initdb"), "-D", str(folder), "-U", USER, f"--pwfile={password}"]
-    options = ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions"]
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    options = ["--auth=scram-sha-256", *locale, "--no-instructions"]
     done = subprocess.run(
         [*command, *options],
         capture_output=True,
@@ -116,17 +136,18 @@ def _ensure_database(data: DataDir, port: int) -> str | None:
     try:
         psycopg2.connect(url, connect_timeout=3).close()
     except psycopg2.OperationalError as error:
-        if "does not exist" not in str(error):
-            return str(error).strip()
-        _create_database(url.removesuffix(DATABASE) + "postgres")
+        if "does not exist" in str(error):
+            return _create_database(url.removesuffix(DATABASE) + "postgres")
+        return str(error).strip()
     return None
 
 
-def _create_database(maintenance_url: str) -> None:
-    connection = psycopg2.connect(maintenance_url, connect_timeout=3)
+def _create_database(maintenance_url: str) -> str | None:
     try:
-        connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
-        with connection.cursor() as cursor:
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-    finally:
-        connection.close()
+        with closing(psycopg2.connect(maintenance_url, connect_timeout=3)) as connection:
+            connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
+            with connection.cursor() as cursor:
+                cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    except psycopg2.Error as error:
+        return str(error).strip()
+    return None

@@ -2,7 +2,7 @@
 
 import sys
 
-from compose.local.child import Child, environment
+from compose.local.child import Check, Child, environment
 from compose.local.ports import HOST
 from compose.local.probes import answers, get_json
 
@@ -32,12 +32,12 @@ def predictor(port: int, workers: int, env: dict[str, str]) -> Child:
     return _child("predictor", port, {**env, "PREDICTOR_WORKERS": str(workers)}, ("nats",), check)
 
 
-def _child(name: str, port: int, env: dict[str, str], after: tuple[str, ...], check: object) -> Child:
+def _child(name: str, port: int, env: dict[str, str], after: tuple[str, ...], check: Check) -> Child:
     return Child(
         name=name,
         argv=(sys.executable, "-m", f"services.{name}"),
         env=environment(**env, **{f"BATON_{name.upper()}_PORT": str(port)}),
-        check=check,  # type: ignore[arg-type]
+        check=check,
         after=after,
         ready_within_s=READY_WITHIN_S,
     )

@@ -1,45 +1,48 @@
-"""What a stack that is ready says about itself, for the other verbs of the command line."""
+"""What a ready stack publishes about itself: where its parts answer and which processes they are."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from compose.local.datadir import DataDir, write_private
+from compose.local.leftovers import created, is_same
 
 
 @dataclass(frozen=True)
 class State:
-    """A stack that is ready: its supervisor, where its parts answer, the first process of each child."""
+    """The content of `stack.json`; the URL of PostgreSQL holds its password. `ready_s` is in seconds."""
 
     pid: int
     data_dir: str
     ready_s: float
     urls: dict[str, str]
     children: dict[str, int]
+    ready: bool = True
 
     @property
     def public_urls(self) -> dict[str, str]:
-        """Return the addresses without their passwords."""
+        """Return the URLs as they may be shown."""
         return {part: without_password(url) for part, url in self.urls.items()}
 
 
 def read_state(data_dir: Path) -> State | None:
-    """Return what the stack of a data directory says, None if none is ready there."""
+    """Return the state of the stack that runs on a data directory, None if none is ready there."""
     try:
-        return State(**json.loads(DataDir(data_dir.expanduser().resolve()).state.read_text()))
-    except (OSError, ValueError, TypeError):
+        content = json.loads(DataDir(data_dir).state.read_text())
+        began = content.pop("created")
+        state = State(**content)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+    return state if is_same(state.pid, began) else None
 
 
 def write_state(data: DataDir, state: State) -> None:
-    """Publish a stack's state; the file holds PostgreSQL's password and is for its owner only."""
-    write_private(data.state, json.dumps(asdict(state)))
+    """Publish the state, for the owner only; readers see the old one or the new one, never half of it."""
+    content = {**asdict(state), "created": created(state.pid)}  # a pid alone may soon mean another process
+    write_private(data.state, json.dumps(content, indent=2) + "\n")
 
 
 def without_password(url: str) -> str:
-    """Return a URL with its password replaced by stars."""
-    parts = urlsplit(url)
-    if not parts.password:
-        return url
-    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@", 1)).geturl()
+    """Return a URL as it may be shown: `postgresql://baton:***@...`."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

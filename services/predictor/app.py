@@ -1,4 +1,4 @@
-"""The predictor's composition root: settings → bus → broker → handlers → HTTP. Read this first.
+"""The predictor's composition root: settings → worker (bus, cache, slots, handlers) → HTTP. Read this first.
 
 A worker serves what its disk cache remembers at once, and follows the bus as soon as NATS answers.
 """
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from faststream.nats import NatsBroker
 
-from services.predictor.routes import answers, predictions, state
+from services.predictor.routes.api import make_api
 from services.predictor.settings import PredictorSettings
 from services.predictor.worker import Worker
 from shared import settings as configuration
@@ -27,11 +27,8 @@ def create_app(settings: PredictorSettings | None = None) -> FastAPI:
         async with worker.running():
             yield
 
-    app = FastAPI(title="Baton predictor", version="1.0.0", lifespan=lifespan)
-    answers.handle_errors(app)
-    app.include_router(predictions.make_router(worker.slots, worker.executor, settings))
-    app.include_router(state.make_router(worker.slots, worker.status))
-    app.state.worker = worker
+    app = make_api(worker.slots, worker.executor, settings, worker.status, lifespan)
+    app.state.broker = worker.broker
     return app
 
 

@@ -1,22 +1,36 @@
-"""The disk cache: bundles by digest, and the last champion of each model, shared by the workers of a host."""
+"""The disk cache: bundles by digest, and the last change of each model's champion, shared by the workers of a host."""
 
 import asyncio
 import fcntl
-import os
+import hashlib
+import json
+import shutil
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from shared.bus import Bus
-from shared.errors import BundleError
-from shared.events import BundleRef, ModelPromoted, model_name, subject_token
+from shared.errors import BundleError, EventError
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn, parse, subject_token
 from shared.telemetry import logger
 from shared.verification import VerifiedModel, verify
 
+LEFTOVER_AFTER_S = 3600.0
+LONGEST_NAME = 200  # file systems take 255 bytes
+
 log = logger(__name__)
+
+
+class Pointer(BaseModel):
+    """What was last said about a model's champion, as it came: the event's subject and its data."""
+
+    subject: str
+    event: dict[str, Any]
 
 
 class Cache:
@@ -25,11 +39,15 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self._bundles = folder / "bundles"
         self._champions = folder / "champions"
+        self._scratch = folder / "scratch"
 
     def prepare(self) -> None:
-        """Create the directories."""
-        for folder in (self._bundles, self._champions):
+        """Create the directories, and remove what workers that were killed left half done."""
+        for folder in (self._bundles, self._champions, self._scratch):
             folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self._scratch.iterdir():
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AFTER_S:
+                shutil.rmtree(leftover, ignore_errors=True)
 
     async def verified(self, ref: BundleRef, bus: Bus | None) -> VerifiedModel:
         """Return a bundle loaded and verified, from the cache, else from the bus (None: it cannot be reached).
@@ -37,62 +55,73 @@ class Cache:
         A cached archive that was damaged is fetched again. Raise `BundleError` naming the check that failed.
         """
         archive = self._bundles / ref.digest.replace(":", "-")
-        async with _locked(archive.with_suffix(".lock")):
+        try:
             if await asyncio.to_thread(archive.exists):
                 try:
-                    return await asyncio.to_thread(_verify, archive, ref.digest)
+                    return await asyncio.to_thread(self._verify, archive, ref.digest)
                 except BundleError as error:
                     if error.check != "digest":
                         raise
                     log.warning("cached bundle is damaged, fetching it again", digest=ref.digest, error=str(error))
+                    await asyncio.to_thread(archive.unlink, missing_ok=True)
             await self._download(ref, archive, bus)
-            return await asyncio.to_thread(_verify, archive, ref.digest)
+            return await asyncio.to_thread(self._verify, archive, ref.digest)
+        except OSError as error:
+            raise BundleError(f"bundle {ref.digest} cannot be cached: {error}", "download") from error
 
     async def _download(self, ref: BundleRef, archive: Path, bus: Bus | None) -> None:
+        """Download an archive unless another worker just did."""
         if bus is None:
             raise BundleError(f"bundle {ref.digest} is not in the cache, and NATS cannot be reached", "download")
-        partial = archive.with_suffix(f".{os.getpid()}.part")
-        await bus.fetch_bundle(ref, partial)
-        await asyncio.to_thread(partial.replace, archive)
+        async with _locked(archive.with_suffix(".lock")):
+            if await asyncio.to_thread(archive.exists):
+                return
+            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+                partial = Path(folder) / archive.name
+                await bus.fetch_bundle(ref, partial)
+                await asyncio.to_thread(partial.replace, archive)
 
-    def remember(self, promoted: ModelPromoted, model: str) -> None:
-        """Point to a model's champion, unless the pointer is at a newer one of the same ledger already."""
-        path = self._champions / f"{subject_token(model)}.json"
+    def _verify(self, archive: Path, digest: str) -> VerifiedModel:
+        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
+            return verify(archive, Path(folder), digest)
+
+    def remember(self, model: str, change: ModelPromoted | ModelWithdrawn) -> None:
+        """Write down a model's last change, unless a newer one of the same ledger was written by another worker."""
+        path = self._pointer(model)
         with path.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            known = _read(path)
-            if known and known.ledger == promoted.ledger and known.generation >= promoted.generation:
-                return
-            _write(path, promoted.model_dump_json())
+            for _, known in _read(path):
+                if known.ledger == change.ledger and known.generation >= change.generation:
+                    return
+            _write(path, Pointer(subject=change.subject(model), event=change.model_dump(mode="json")))
 
-    def forget(self, model: str) -> None:
-        """Drop the pointer to a withdrawn champion."""
-        (self._champions / f"{subject_token(model)}.json").unlink(missing_ok=True)
+    def remembered(self) -> list[tuple[str, ModelPromoted | ModelWithdrawn]]:
+        """Return the last change of each model; pointers that cannot be read are skipped."""
+        return [found for path in sorted(self._champions.glob("*.json")) for found in _read(path)]
 
-    def remembered(self) -> list[tuple[str, ModelPromoted]]:
-        """Return the last champion of each model; pointers that cannot be read are skipped."""
-        found = [(model_name(f".{path.stem}"), _read(path)) for path in sorted(self._champions.glob("*.json"))]
-        return [(model, promoted) for model, promoted in found if promoted is not None]
-
-
-def _verify(archive: Path, digest: str) -> VerifiedModel:
-    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-        return verify(archive, Path(folder), digest)
+    def _pointer(self, model: str) -> Path:
+        token = subject_token(model)
+        name = token if len(token) <= LONGEST_NAME else hashlib.sha256(token.encode()).hexdigest()
+        return self._champions / f"{name}.json"
 
 
-def _read(path: Path) -> ModelPromoted | None:
+def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
+    """Yield the model and the change that a pointer holds, nothing if it holds none."""
     try:
-        return ModelPromoted.model_validate_json(path.read_bytes())
+        pointer = Pointer.model_validate_json(path.read_bytes())
+        model, change = parse(pointer.subject, json.dumps(pointer.event).encode())
     except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
+        return
+    except (OSError, ValidationError, EventError) as error:
         log.warning("pointer to a champion is unreadable", path=str(path), error=str(error))
-        return None
+        return
+    if isinstance(change, ModelPromoted | ModelWithdrawn):
+        yield model, change
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, pointer: Pointer) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
+        file.write(pointer.model_dump_json())
     Path(file.name).replace(path)
 
 

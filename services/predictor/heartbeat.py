@@ -4,19 +4,23 @@ import asyncio
 
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
-from shared.bus import Bus
+from shared.bus import NatsBus
 from shared.events import PredictorAlive, ServedModel
 
 
-async def beat(bus: Bus, slots: Slots, settings: PredictorSettings, worker: int) -> None:
+async def beat(bus: NatsBus, slots: Slots, settings: PredictorSettings, worker: int) -> None:
     """Publish `predictor.alive` for ever; it is to be believed for three intervals."""
     while True:
-        served = [
-            ServedModel(model=champion.model, version=champion.version, generation=champion.generation)
-            for champion in slots.champions
-        ]
-        alive = PredictorAlive(
-            predictor=settings.predictor_name, worker=worker, models=served, ttl_s=3 * settings.heartbeat_s
-        )
-        await bus.publish(alive, "")
+        if bus.client.is_connected:  # else the client would store beats, and send them all when they mean nothing
+            await bus.publish(_alive(slots, settings, worker), "")
         await asyncio.sleep(settings.heartbeat_s)
+
+
+def _alive(slots: Slots, settings: PredictorSettings, worker: int) -> PredictorAlive:
+    served = [
+        ServedModel(model=champion.model, version=champion.version, generation=champion.generation)
+        for champion in slots.champions
+    ]
+    return PredictorAlive(
+        predictor=settings.predictor_name, worker=worker, models=served, ttl_s=3 * settings.heartbeat_s
+    )

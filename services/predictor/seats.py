@@ -30,6 +30,11 @@ class Seat:
             self._file.write(READY)
             self._file.flush()
 
+    def leave(self) -> None:
+        """Free the index."""
+        self.ready = False
+        self._file.close()
+
 
 def take_seat(folder: Path, workers: int) -> Seat:
     """Take the first free index below `workers`; a higher one only if those stay taken."""

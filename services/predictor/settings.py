@@ -19,4 +19,6 @@ class PredictorSettings(ServiceSettings):
     max_body_bytes: int = Field(default=10_000_000, gt=0)
     max_rows: int = Field(default=10_000, gt=0)
     heartbeat_s: float = Field(default=5.0, gt=0)
-    kept_challengers: int = Field(default=2, ge=0, description="verified challengers kept in memory per model")
+    kept_models: int = Field(
+        default=4, ge=1, description="verified models in memory per model name: champion, former one, challengers"
+    )

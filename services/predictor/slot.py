@@ -20,32 +20,43 @@ class Champion:
     since: datetime
 
 
+class Order:
+    """The order of one model's changes: generations of a ledger grow, and a ledger that was replaced never returns."""
+
+    def __init__(self) -> None:
+        self._ledger: str | None = None
+        self._generation = 0
+        self._replaced: set[str] = set()
+
+    def advance(self, ledger: str, generation: int) -> bool:
+        """Move on to a change; stay and return False if it comes before the last one or is the last one."""
+        if ledger in self._replaced or (ledger == self._ledger and generation <= self._generation):
+            return False
+        if self._ledger is not None and ledger != self._ledger:
+            self._replaced.add(self._ledger)
+        self._ledger, self._generation = ledger, generation
+        return True
+
+
 class Slot:
-    """The place of one model's champion; it never goes back to a lower generation of the same ledger."""
+    """The place of one model's champion; it never goes back to an older change."""
 
     def __init__(self, model: str) -> None:
         self.model = model
         self.champion: Champion | None = None
-        self._ledger = ""
-        self._generation = -1
-
-    def is_news(self, generation: int, ledger: str) -> bool:
-        """Say whether a change comes after the last one that was applied."""
-        return ledger != self._ledger or generation > self._generation
+        self._order = Order()
 
     def swap(self, champion: Champion) -> bool:
         """Serve a champion from the next request on; return False if a newer change was applied before."""
-        if not self.is_news(champion.generation, champion.ledger):
+        if not self._order.advance(champion.ledger, champion.generation):
             return False
-        self._ledger, self._generation = champion.ledger, champion.generation
         self.champion = champion  # requests in flight keep the one that they began with
         return True
 
-    def withdraw(self, generation: int, ledger: str) -> bool:
+    def withdraw(self, ledger: str, generation: int) -> bool:
         """Serve nothing from the next request on; return False if a newer change was applied before."""
-        if not self.is_news(generation, ledger):
+        if not self._order.advance(ledger, generation):
             return False
-        self._ledger, self._generation = ledger, generation
         self.champion = None
         return True
 
@@ -71,20 +82,26 @@ class Slots:
         """Return every model that was heard of."""
         return sorted(self._slots)
 
+    def known(self, model: str) -> Slot:
+        """Return the slot of a model that was heard of; raise `UnknownModelError` naming those that were."""
+        try:
+            return self._slots[model]
+        except KeyError:
+            known = ", ".join(self.models) or "none"
+            raise UnknownModelError(f"no model {model!r} is known here; known: {known}") from None
+
     def champion(self, model: str) -> Champion:
         """Return who answers for a model."""
-        slot = self._slots.get(model)
-        if slot is None:
-            raise UnknownModelError(f"no model {model!r} is known here; known: {', '.join(self.models) or 'none'}")
-        if slot.champion is None:
+        champion = self.known(model).champion
+        if champion is None:
             raise NoChampionError(
-                f"{model} has no champion yet: train one with `baton train`, or set the alias `champion` in MLflow"
+                f"{model} has no champion: train one with `baton train`, or set the alias `champion` in MLflow"
             )
-        return slot.champion
+        return champion
 
     def default(self) -> Champion:
         """Return who answers where the request names no model: the one from settings, else the only one."""
-        if self._default:
+        if self._default is not None:
             return self.champion(self._default)
         served = self.champions
         if len(served) > 1:

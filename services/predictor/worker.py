@@ -1,21 +1,26 @@
 """One worker: its parts, and the order in which they come up and go down."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal
 
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.errors import Error as NatsError
 
 from services.predictor import seats
 from services.predictor.cache import Cache
+from services.predictor.challengers import Challengers
 from services.predictor.executor import Executor
-from services.predictor.handlers import Handlers
+from services.predictor.follower import Follower
+from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
+from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
 from services.predictor.status import Status
-from services.predictor.subscriptions import subscribe
 from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import UnreachableError
@@ -37,11 +42,13 @@ class Worker:
         self.slots = Slots(settings.default_model)
         self.executor = Executor()
         self.broker = make_broker(settings, "predictor")
-        document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._bus = NatsBus(settings, "predictor")
         self._cache = Cache(settings.cache_dir)
-        self.handlers = Handlers(self._bus, self._cache, self.slots, settings)
-        self._subscribers = subscribe(self.broker, self.handlers)
+        self._reporter = Reporter(self._bus, settings)
+        challengers = Challengers(self._cache, self._bus, settings.kept_models)
+        self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
+        subscribe(self.broker, self._follower, challengers, self.slots)
+        document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._seat: seats.Seat | None = None
         self._link: Literal["connecting", "connected", "unreachable"] = "connecting"
 
@@ -60,44 +67,57 @@ class Worker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take a seat, serve what the cache remembers, follow the bus in the background; undo it all afterwards."""
-        self._cache.prepare()
-        self._seat = await asyncio.to_thread(
+        seats.end_with_parent()
+        await asyncio.to_thread(self._cache.prepare)
+        self._seat = seat = await asyncio.to_thread(
             seats.take_seat, self.settings.cache_dir / "workers", self.settings.workers
         )
-        self.handlers.worker = self._seat.index
-        seats.end_with_parent()
-        await self.handlers.restore()
-        following = asyncio.create_task(self._follow(self._seat))
+        self._reporter.worker = seat.index
+        await self._follower.restore()
+        following = asyncio.create_task(self._follow(seat))
+        following.add_done_callback(_end_on_failure)
         try:
             yield
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await self.broker.stop()
+            await self._follower.stop()
             await self._bus.close()
             self.executor.close()
+            seat.leave()
 
     async def _follow(self, seat: seats.Seat) -> None:
         await self._connect(seat)
-        await self.broker.start()
-        await caught_up(self._bus.js, self._subscribers[0])
-        seat.say_ready()
-        self._link = "connected"
-        log.info("following", worker=seat.index, served=[champion.model for champion in self.slots.champions])
+        pulling = [found for found in self.broker.subscribers if isinstance(found, PullStreamSubscriber)]
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep_alive(self._bus.js, self._subscribers))
+            tasks.create_task(keep_alive(pulling))
+            tasks.create_task(self._reporter.run())
             tasks.create_task(beat(self._bus, self.slots, self.settings, seat.index))
+            await caught_up(pulling[0])
+            await self._follower.settled()
+            seat.say_ready()
+            self._link = "connected"
+            log.info("following", worker=seat.index, served=[champion.model for champion in self.slots.champions])
 
     async def _connect(self, seat: seats.Seat) -> None:
-        """Connect, however long it takes; what the cache remembered is served meanwhile."""
+        """Connect and subscribe, however long it takes; what the cache remembered is served meanwhile."""
         while True:
             try:
                 await self._bus.open(ATTEMPT_S)
-                return await declare_when_reachable(self._bus.js, self.settings.replicas)
-            except (UnreachableError, NatsError, TimeoutError) as error:
+                await declare_when_reachable(self._bus.js, self.settings.replicas)
+                return await self.broker.start()
+            except (UnreachableError, NatsError, OSError) as error:
                 log.warning("NATS does not answer", error=str(error))
                 self._link = "unreachable"
                 if self.slots.champions:
                     seat.say_ready()
                 await self._bus.close()
                 await asyncio.sleep(1)
+
+
+def _end_on_failure(following: "asyncio.Task[None]") -> None:
+    """End a worker that cannot follow the bus any more for a reason nobody foresaw: the supervisor starts another."""
+    if not following.cancelled() and (error := following.exception()):
+        log.critical("this worker stopped following the bus", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -61,7 +61,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
         await migrate(database)
         await broker.start()
         pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]
-        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(bus.js, pulling))]
+        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(pulling))]
         try:
             yield
         finally:

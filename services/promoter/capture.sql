@@ -75,7 +75,7 @@ BEGIN
         SELECT DISTINCT side ->> 'name' FROM unnest(ARRAY[to_jsonb(OLD), to_jsonb(NEW)]) AS side
             WHERE side ->> 'alias' = 'champion' AND side ->> 'workspace' = 'default' ORDER BY 1
     LOOP
-        PERFORM baton.capture(changed, 'alias champion ' || what || ' in MLflow', true);
+        PERFORM baton.capture(changed, 'unknown (MLflow): alias champion ' || what, true);
     END LOOP;
     RETURN NULL;
 EXCEPTION
@@ -112,7 +112,7 @@ BEGIN
                 AND v.current_stage = 'Production' -- still, at commit
         ON CONFLICT (workspace, name, alias) DO UPDATE SET version = EXCLUDED.version
             WHERE registered_model_aliases.version <> EXCLUDED.version;
-    PERFORM baton.capture(raised ->> 'name', 'stage set to Production in MLflow', true);
+    PERFORM baton.capture(raised ->> 'name', 'unknown (MLflow): stage set to Production', true);
     RETURN NULL;
 EXCEPTION
     WHEN SQLSTATE 'BT001' THEN RAISE;

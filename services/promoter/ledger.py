@@ -163,7 +163,7 @@ class Ledger:
         """Capture what the triggers could not; return the models that were out of step."""
         models = [row["model"] for row in await self._all(OUT_OF_STEP)]
         for model in models:  # one transaction each: never hold two models' locks
-            await self._do("SELECT baton.capture(%s, 'alias champion found moved in MLflow', false)", model)
+            await self._do("SELECT baton.capture(%s, 'unknown (MLflow): alias champion found moved', false)", model)
         return models
 
     async def mirror_stages(self) -> None:

@@ -7,6 +7,8 @@ from pydantic_settings import SettingsConfigDict
 
 from shared.settings import RegistrySettings, ServiceSettings, libpq_url
 
+DOCUMENTATION = Path(__file__).parents[2] / "docs"
+
 
 class PromoterSettings(ServiceSettings, RegistrySettings):
     """Where MLflow's PostgreSQL is, which policy decides, where HTTP is answered."""
@@ -16,9 +18,7 @@ class PromoterSettings(ServiceSettings, RegistrySettings):
     promoter_port: int = Field(default=8001, ge=0, lt=65536)
     database_url: str = Field(description="MLflow's PostgreSQL; the ledger lives in its schema `baton`")
     policy_file: Path | None = None
-    asyncapi_file: Path = Field(
-        default=Path("docs/asyncapi.json"), description="AsyncAPI of all services, if it exists"
-    )
+    asyncapi_file: Path = Field(default=DOCUMENTATION / "asyncapi.json", description="AsyncAPI of all services")
 
     @field_validator("database_url")
     @classmethod

@@ -41,7 +41,7 @@ def compose(settings: TrainerSettings) -> Trainer:
     children = Children(settings.train_timeout_s)
     requests = Requests(bus, Registry(settings.tracking_uri), children, settings)
     broker = make_broker(settings, "trainer")
-    subscribe(broker, requests, children)
+    subscribe(broker, requests, children, settings.concurrency)
     document_publishes(broker, [RunStarted, RunProgress, RunFinished, RunFailed])
     return Trainer(bus, broker, children)
 
@@ -69,6 +69,7 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
         await trainer.bus.close()
 
     async def health(_: HttpRequest) -> Response:
+        await asyncio.to_thread(trainer.children.warm_up)  # starts the children's server anew if it has died
         connected = trainer.bus.client.is_connected
         return JSONResponse({"status": "ok" if connected else "no NATS"}, 200 if connected else 503)
 

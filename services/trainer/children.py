@@ -9,15 +9,17 @@ import multiprocessing.forkserver
 import os
 import resource
 import threading
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
-from services.trainer.job import Failed, Job, Progress, Report, Trained
-from shared.errors import BatonError, RequestError, TrainingError
+from services.trainer.job import Job, Progress, Report, Trained
+from shared.errors import BatonError, RequestError, TrainingError, UnreachableError
 
-PRELOADED = ["services.trainer.training"]
+PRELOADED = ["services.trainer.training", "services.trainer.recipes.builtin"]
+LONGEST_MESSAGE = 2000  # characters: a report must fit into a pipe's buffer
 
 OnProgress = Callable[[Progress], Awaitable[None]]
 
@@ -28,50 +30,47 @@ class Children:
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(PRELOADED)
-        self._running: dict[str, ForkServerProcess] = {}
-        self._cancelled: set[str] = set()
+        self._running: dict[ForkServerProcess, str] = {}
+        self._cancelled: dict[ForkServerProcess, str] = {}
+        self._stopping = False
 
     def warm_up(self) -> None:
-        """Start the server process, which imports while nobody waits for it."""
+        """Start the server process unless it runs; it imports while nobody waits for it."""
+        self._context.set_forkserver_preload(PRELOADED)
         multiprocessing.forkserver.ensure_running()
 
     async def train(self, job: Job, on_progress: OnProgress) -> Trained:
-        """Run a job to its end; raise `RequestError`, or `TrainingError` with the kind of its failure."""
+        """Run a job to its end; raise what its child raised, or `TrainingError` with the kind of its failure."""
         receiver, sender = self._context.Pipe(duplex=False)
         child = self._context.Process(target=_child, args=(job, sender), name=f"train-{job.request_id}", daemon=True)
         await asyncio.to_thread(child.start)
         sender.close()  # the child's copy is the last one: its death is the end of the pipe
-        self._running[job.request_id] = child
+        self._running[child] = job.request_id
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(job, child, receiver, on_progress)
+                return await self._follow(child, receiver, on_progress)
         except TimeoutError as error:
-            raise TrainingError(f"the training took longer than {self._timeout_s:.0f} s", kind="timeout") from error
+            raise TrainingError(f"the training took longer than {self._timeout_s:g} s", kind="timeout") from error
         finally:
             child.kill()
             await asyncio.to_thread(child.join)
-            self._running.pop(job.request_id, None)
-            self._cancelled.discard(job.request_id)
+            del self._running[child]
+            self._cancelled.pop(child, None)
             receiver.close()
 
-    def cancel(self, request_id: str) -> bool:
-        """Kill the child of a request; return whether there was one."""
-        child = self._running.get(request_id)
-        if child is None:
-            return False
-        self._cancelled.add(request_id)
-        child.kill()
-        return True
-
-    def stop(self) -> None:
-        """Kill every child."""
-        for child in self._running.values():
+    def cancel(self, request_id: str, message: str) -> None:
+        """Kill the child of a request, if there is one; `message` is what its `TrainingError` will say."""
+        for child in [child for child, identity in self._running.items() if identity == request_id]:
+            self._cancelled[child] = message
             child.kill()
 
-    async def _follow(
-        self, job: Job, child: ForkServerProcess, receiver: Connection, on_progress: OnProgress
-    ) -> Trained:
+    def stop(self) -> None:
+        """Kill every child; their requests are to be delivered to another trainer."""
+        self._stopping = True
+        for child in self._running:
+            child.kill()
+
+    async def _follow(self, child: ForkServerProcess, receiver: Connection, on_progress: OnProgress) -> Trained:
         while True:
             report = await _receive(receiver)
             match report:
@@ -79,17 +78,17 @@ class Children:
                     await on_progress(report)
                 case Trained():
                     return report
-                case Failed(refused=True):
-                    raise RequestError(report.message, report.field)
-                case Failed():
-                    raise TrainingError(report.message, report.kind)
+                case BatonError():
+                    raise report
                 case None:
-                    await asyncio.to_thread(child.join, 5)
-                    raise self._ending(job, child)
+                    await asyncio.to_thread(child.join)
+                    raise self._ending(child)
 
-    def _ending(self, job: Job, child: ForkServerProcess) -> TrainingError:
-        if job.request_id in self._cancelled:
-            return TrainingError("the training was cancelled", kind="cancelled")
+    def _ending(self, child: ForkServerProcess) -> BatonError:
+        if child in self._cancelled:
+            return TrainingError(self._cancelled[child], kind="cancelled")
+        if self._stopping:
+            return UnreachableError("the trainer stops: another one takes the request over")
         return TrainingError(f"the training's process ended with exit code {child.exitcode}", kind="crashed")
 
 
@@ -102,7 +101,7 @@ async def _receive(receiver: Connection) -> Report | None:
     finally:
         loop.remove_reader(receiver.fileno())
     try:
-        report: Report = receiver.recv()  # a report is far smaller than a pipe's buffer: it is there as a whole
+        report: Report = receiver.recv()  # a report is smaller than a pipe's buffer: it is there as a whole
     except (EOFError, OSError):
         return None
     return report
@@ -112,25 +111,25 @@ def _child(job: Job, pipe: Connection) -> None:
     """Train, and report how it ended; runs in the forked child."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if job.memory_mb is not None:
-        limit = job.memory_mb * 1024 * 1024
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (job.memory_mb * 1024 * 1024, most))
+    with suppress(BrokenPipeError):
+        pipe.send(_report(job, pipe))
+
+
+def _report(job: Job, pipe: Connection) -> Report:
     from services.trainer.training import train
 
-    report: Report
     try:
-        report = train(job, pipe.send)
-    except RequestError as error:
-        report = Failed("refused", str(error), error.field, refused=True)
-    except TrainingError as error:
-        report = Failed(error.kind, str(error))
+        return train(job, pipe.send)
+    except (RequestError, TrainingError, UnreachableError) as error:
+        return error
     except MemoryError:
-        report = Failed("failed", f"the training needs more than the {job.memory_mb} MB of memory that are allowed")
-    except BatonError as error:
-        report = Failed("unreachable", str(error))
+        allowed = f"the {job.memory_mb} MB that are allowed" if job.memory_mb else "there is"
+        return TrainingError(f"the training needs more memory than {allowed}")
     except Exception as error:  # whatever a recipe raises
-        report = Failed("failed", f"{type(error).__name__}: {error}")
-    with suppress(BrokenPipeError):
-        pipe.send(report)
+        traceback.print_exc()  # for whoever wrote the recipe, in the trainer's log
+        return TrainingError(f"{type(error).__name__}: {error}"[:LONGEST_MESSAGE])
 
 
 def _end_with_parent() -> None:

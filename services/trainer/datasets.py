@@ -1,8 +1,10 @@
 """Datasets: a table with a target, by name from settings or by path under an allow-listed root."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ from shared.errors import RequestError
 
 FEWEST_ROWS = 20
 MOST_CLASSES = 20  # whole numbers with more distinct values than this are a quantity
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+READERS: dict[str, Callable[[str], pd.DataFrame]] = {".csv": pd.read_csv, ".parquet": pd.read_parquet}
+NUMBERS = {"integer", "floating", "mixed-integer-float", "boolean", "decimal"}  # what pandas may find in a column
 
 
 @dataclass(frozen=True)
@@ -66,58 +69,62 @@ class Datasets:
     def load(self, dataset: str, target: str | None) -> Dataset:
         """Read and clean a dataset; raise `RequestError` naming the field that is wrong."""
         settings = self._named.get(dataset)
-        path = Path(settings.path).expanduser().resolve() if settings else self._allowed(dataset)
-        table = _read(path, dataset)
+        source = _located(settings.path) if settings else str(self._allowed(dataset))
+        table = _read(source, dataset)
         chosen = target or (settings.target if settings else None)
         if chosen is None:
             raise RequestError(f"{dataset} has no target in the settings: name one in the request", field="target")
         if chosen not in table.columns:
             columns = ", ".join(map(str, table.columns))
             raise RequestError(f"{dataset} has no column {chosen!r}; it has {columns}", field="target")
-        return _clean(path.stem if settings is None else dataset, path, table, chosen, settings)
+        return _clean(dataset if settings else Path(source).stem, source, table, chosen, settings)
 
     def _allowed(self, dataset: str) -> Path:
-        path = Path(dataset).expanduser().resolve()  # links and `..` are followed before they are judged
-        if any(path.is_relative_to(root) for root in self._roots) and path.is_file():
-            return path
+        given = Path(dataset).expanduser()
+        for candidate in (given, *(root / given for root in self._roots)):
+            path = candidate.resolve()  # links and `..` are followed before they are judged
+            if any(path.is_relative_to(root) for root in self._roots) and path.is_file():
+                return path
         names = ", ".join(sorted(self._named))
         roots = ", ".join(map(str, self._roots)) or "none (set BATON_DATA_ROOTS)"
         raise RequestError(
-            f"there is no dataset {dataset!r}: expected one of {names}, or the path of a file under the allowed "
-            f"folders: {roots}",
+            f"there is no dataset {dataset!r}: expected one of {names}, or the path of a .csv or .parquet file under "
+            f"the allowed folders: {roots}",
             field="dataset",
         )
 
 
-def _read(path: Path, dataset: str) -> pd.DataFrame:
-    reader = READERS.get(path.suffix.lower())
+def _located(path: str) -> str:
+    """Return a URL as it is, and a path as an absolute one."""
+    return path if "://" in path else str(Path(path).expanduser().resolve())
+
+
+def _read(source: str, dataset: str) -> pd.DataFrame:
+    reader = READERS.get(Path(urlsplit(source).path).suffix.lower())
     if reader is None:
         raise RequestError(f"{dataset} is no table: expected a .csv or .parquet file", field="dataset")
     try:
-        table = reader(path)
+        table = reader(source)
     except (OSError, ValueError) as error:
         raise RequestError(f"{dataset} cannot be read as a table: {error}", field="dataset") from error
     return table.rename(columns=str)
 
 
-def _clean(name: str, path: Path, table: pd.DataFrame, target: str, settings: DatasetSettings | None) -> Dataset:
-    known = table[table[target].notna()]
+def _clean(name: str, source: str, table: pd.DataFrame, target: str, settings: DatasetSettings | None) -> Dataset:
+    known = table[table[target].notna()].reset_index(drop=True)
     truth, task = _target(known[target])
-    features = known.drop(columns=target)
     numeric = set(settings.numeric if settings else ())
     declared = set(settings.categorical if settings else ())
-    columns = {column: _column(features[column], as_number=column in numeric) for column in features.columns}
-    cleaned = pd.DataFrame(columns, index=features.index).reset_index(drop=True)
-    categorical = [c for c in cleaned.columns if c in declared or cleaned[c].dtype == object]
-    held_out = is_held_out(cleaned.assign(**{target: truth.to_numpy()}))
+    columns = {c: _column(known[c], as_number=c in numeric) for c in known.columns if c != target}
+    features = pd.DataFrame(columns, index=known.index)
     dataset = Dataset(
         name=name,
-        source=name if path.is_relative_to(BUILT_IN_DATA) else str(path),
-        features=cleaned,
-        target=truth.reset_index(drop=True).rename(target),
-        categorical=categorical,
+        source=name if Path(source).is_relative_to(BUILT_IN_DATA) else source,
+        features=features,
+        target=truth,
+        categorical=[c for c in features.columns if c in declared or features[c].dtype == object],
         task=task,
-        held_out=held_out,
+        held_out=is_held_out(features.assign(**{target: truth})),
         dropped=len(table) - len(known),
     )
     _check(dataset)
@@ -125,34 +132,50 @@ def _clean(name: str, path: Path, table: pd.DataFrame, target: str, settings: Da
 
 
 def _target(values: pd.Series) -> tuple[pd.Series, Task]:
-    """Text, booleans and whole numbers of few distinct values are classes; everything else is a quantity."""
-    if pd.api.types.is_bool_dtype(values):
+    """Text, booleans and whole numbers of at most 20 distinct values are classes; everything else is a quantity."""
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind == "boolean":
         return values.astype(bool), "classification"
-    if not pd.api.types.is_numeric_dtype(values):
+    if kind not in NUMBERS:
         return values.astype(str).astype(object), "classification"
-    whole = bool((values == values.round()).all())
-    if whole and values.nunique() <= MOST_CLASSES:
-        return values.astype("int64"), "classification"
-    return values.astype("float64"), "regression"
+    numbers = pd.to_numeric(values).astype("float64")
+    if np.isfinite(numbers).all() and (numbers == numbers.round()).all() and numbers.nunique() <= MOST_CLASSES:
+        return numbers.astype("int64"), "classification"
+    return numbers, "regression"
 
 
 def _column(values: pd.Series, *, as_number: bool) -> pd.Series:
-    """Return numbers as float64 with NaN, everything else as text with None."""
-    if as_number or pd.api.types.is_numeric_dtype(values):
+    """Return numbers and booleans as float64, everything else as text; a missing value is NaN in both."""
+    if as_number or values.isna().all() or pd.api.types.infer_dtype(values, skipna=True) in NUMBERS:
         return pd.to_numeric(values, errors="coerce").astype("float64")
-    return pd.Series([None if missing else str(v) for v, missing in zip(values, values.isna(), strict=True)],
-                     index=values.index, dtype=object)  # fmt: skip
+    text = [np.nan if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
+    return pd.Series(text, index=values.index, dtype=object)
 
 
 def _check(dataset: Dataset) -> None:
+    """Raise `RequestError` for a dataset that nothing can be learned from, or judged by."""
     if len(dataset.features) < FEWEST_ROWS:
         raise RequestError(
             f"{dataset.name} has {len(dataset.features)} rows with a target, at least {FEWEST_ROWS} are needed",
             field="dataset",
         )
-    sides = (dataset.target[~dataset.held_out], dataset.held_out_target)
-    if dataset.task == "classification" and any(side.nunique() < 2 for side in sides):
+    if dataset.features.columns.empty:
+        raise RequestError(f"{dataset.name} has no column besides the target", field="dataset")
+    if not dataset.held_out.any() or dataset.held_out.all():
+        raise RequestError(f"{dataset.name} has too few different rows to hold some out", field="dataset")
+    if dataset.task == "classification":
+        _check_classes(dataset)
+
+
+def _check_classes(dataset: Dataset) -> None:
+    trained, judged = Counter(dataset.target[~dataset.held_out]), Counter(dataset.held_out_target)
+    if len(trained) < 2 or len(judged) < 2:
         raise RequestError(
-            f"{dataset.target_name} has fewer than two classes among the training or the held-out rows",
+            f"{dataset.target_name} has fewer than two classes among the training or the held-out rows", field="target"
+        )
+    unseen = sorted(map(str, judged.keys() - trained.keys()))
+    if unseen:
+        raise RequestError(
+            f"{dataset.target_name} has classes too rare to train on: {', '.join(unseen)}; leave their rows out",
             field="target",
         )

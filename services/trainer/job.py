@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.settings import DatasetSettings
+from shared.errors import BatonError
 from shared.events import HoldoutRef
 
 
 @dataclass(frozen=True)
 class Job:
-    """Everything that a child needs to train; `folder` is its scratch space."""
+    """Everything that a child needs to train; `folder` is its scratch space, `memory_mb` what it may allocate."""
 
     request_id: str
     model: str
@@ -45,20 +46,10 @@ class Trained:
     model_id: str | None
     source: str
     dataset: str
-    metrics: dict[str, float]
     archive: Path
     digest: str
     holdout: HoldoutRef
 
 
-@dataclass(frozen=True)
-class Failed:
-    """A child gave up: `field` is set where the request itself is wrong, and trying again would not help."""
-
-    kind: str
-    message: str
-    field: str = ""
-    refused: bool = False
-
-
-Report = Progress | Trained | Failed
+Report = Progress | Trained | BatonError
+"""What a child says: how far it is, and last how it ended."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def draw(result: "Result") -> Iterator[tuple[str, Figure]]:
     """Yield file names and figures that suit the task."""
     truth = result.dataset.held_out_target.to_numpy()
-    if result.dataset.task == "regression":
+    if result.manifest.output.kind == "regression":
         figure, axes = _canvas()
         PredictionErrorDisplay.from_predictions(truth, result.answers.values, ax=axes)
         yield "plots/predicted_vs_actual.png", figure

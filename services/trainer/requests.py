@@ -1,18 +1,30 @@
-"""Train requests: each ends in exactly one `run.finished` or `run.failed`, and at most one version."""
+"""Train requests: each ends in exactly one `run.finished` or `run.failed`, and at most one version.
+
+Every step may be repeated, by this trainer or by one that takes over: what was done is found in the request's state, in
+MLflow, and in the stream, which stores the event that ends a request once.
+"""
 
 import asyncio
 import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from nats.errors import Error as NatsError
+from pydantic import BaseModel, ValidationError
 
 from services.trainer.children import Children
 from services.trainer.job import Job, Progress, Trained
 from services.trainer.settings import TrainerSettings
 from shared.bus import Bus, RequestState
-from shared.errors import RequestError, TrainingError
-from shared.events import RunFailed, RunFinished, RunProgress, RunStarted, TrainRequested
+from shared.errors import EventError, RegistryError, RequestError, TrainingError, UnreachableError
+from shared.events import RequestId, RunFailed, RunFinished, RunProgress, RunStarted, TrainCancelled, TrainRequested
 from shared.registry import TAG_BUNDLE, TAG_DATASET, TAG_HOLDOUT, TAG_REQUEST, Registry, Version
 from shared.telemetry import logger
+
+PASSING = (UnreachableError, NatsError, OSError)  # not the request's fault, and over some time
 
 log = logger(__name__)
 
@@ -27,7 +39,7 @@ class Request:
 
 
 class Requests:
-    """Carries requests out. Every step may be repeated: what was done is found in the registry and the bus."""
+    """Carries requests out."""
 
     def __init__(self, bus: Bus, registry: Registry, children: Children, settings: TrainerSettings) -> None:
         self._bus = bus
@@ -36,101 +48,125 @@ class Requests:
         self._settings = settings
 
     async def settle(self, request: Request) -> None:
-        """Bring a request to its end; an error that passes leaves it to be delivered again."""
+        """Bring a request to its end; an error that passes is raised, for the request to be delivered again."""
         state = await self._bus.request_state(request.id) or RequestState(state="started", model=request.model)
-        if state.state == "cancelled":
-            return await self._fail(
-                request, "cancelled", state.message or "cancelled before it started", state.attempts
-            )
-        if state.state in {"finished", "failed"}:
-            return None
-        version = await asyncio.to_thread(self._registry.version_of_request, request.model, request.id)
-        if version is not None:  # an earlier attempt got that far
-            return await self._finish(request, version)
-        return await self._attempt(request, state.attempts + 1)
+        if state.state != "started":
+            log.info("ended before", request=request.id, model=request.model)
+            return
+        attempt = state.attempts + 1
+        outcome = state.outcome or await self._outcome(request, attempt)
+        await self._end(request.id, request.model, outcome, attempt)
 
-    async def cancel(self, request_id: str, model: str, message: str) -> None:
-        """Remember that a request is not to be carried out, unless it has ended."""
+    async def cancel(self, cancelled: TrainCancelled) -> None:
+        """Remember that a request is not to be carried out."""
+        state = RequestState(state="cancelled", model="", message=reason_of(cancelled))
+        await self._bus.set_request_state(_cancel_key(cancelled.request_id), state)
+
+    async def malformed(self, request_id: str, model: str, error: EventError) -> None:
+        """End a request that cannot be read."""
         state = await self._bus.request_state(request_id)
         if state is None or state.state == "started":
-            attempts = state.attempts if state else 0
-            cancelled = RequestState(state="cancelled", model=model, attempts=attempts, message=message)
-            await self._bus.set_request_state(request_id, cancelled)
+            failed = RunFailed(request_id=request_id, kind="malformed", message=str(error), field=error.field)
+            await self._end(request_id, model, failed, attempts=1)
 
-    async def malformed(self, request_id: str, model: str, message: str, field: str) -> None:
-        """End a request that cannot be read."""
-        failed = RunFailed(request_id=request_id, kind="malformed", message=message, field=field)
-        await self._end(request_id, model, failed)
+    async def _outcome(self, request: Request, attempt: int) -> RunFinished | RunFailed:
+        """Return how a request ends; raise where it may end otherwise next time."""
+        await self._count(request, attempt)
+        try:
+            self._registry.check_name(request.model)
+            version = await self._version(request) or await self._attempt(request, attempt)
+            return await self._finished(request, version)
+        except PASSING:
+            await self._count(request, attempt - 1)
+            raise
+        except RequestError as error:
+            return _failed(request, "refused", error, attempt, error.field)
+        except RegistryError as error:
+            return _failed(request, "refused", error, attempt)
+        except TrainingError as error:
+            if error.kind == "crashed" and attempt < self._settings.max_attempts:
+                raise
+            return _failed(request, error.kind, error, attempt)
 
-    async def _attempt(self, request: Request, attempt: int) -> None:
-        started = RequestState(state="started", model=request.model, attempts=attempt)
+    async def _count(self, request: Request, attempts: int) -> None:
+        started = RequestState(state="started", model=request.model, attempts=attempts)
         await self._bus.set_request_state(request.id, started)
+
+    async def _version(self, request: Request) -> Version | None:
+        """Return the version that an earlier attempt, or another trainer, made of the request."""
+        return await asyncio.to_thread(self._registry.version_of_request, request.model, request.id)
+
+    async def _attempt(self, request: Request, attempt: int) -> Version:
+        """Train and register; whoever registers first is the one who did it."""
+        await self._heed_cancel(request)
         event = request.event
         said = RunStarted(request_id=request.id, attempt=attempt, recipe=event.recipe, dataset=event.dataset)
         await self._bus.publish(said, request.model, event_id=f"{request.id}:started:{attempt}")
-        folder = self._settings.trainer_dir.absolute() / request.id
+        async with _scratch(self._settings.trainer_dir.absolute(), request.id) as folder:
+            trained = await self._train(request, folder)
+            tags = await self._tags(request, trained)
+        await self._heed_cancel(request)
         try:
-            await self._train(request, folder)
-        except RequestError as error:
-            await self._fail(request, "refused", str(error), attempt, error.field)
-        except TrainingError as error:
-            if self._may_try_again(error, attempt):
+            registered = await asyncio.to_thread(self._register, request, trained, tags)
+        except RegistryError:  # another trainer, which took over while this one was paused, may have been first
+            version = await self._version(request)
+            if version is None:
                 raise
-            await self._fail(request, error.kind, str(error), attempt)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            return version
+        return registered
 
-    def _may_try_again(self, error: TrainingError, attempt: int) -> bool:
-        return error.kind == "unreachable" or (error.kind == "crashed" and attempt < self._settings.max_attempts)
+    async def _heed_cancel(self, request: Request) -> None:
+        cancel = await self._bus.request_state(_cancel_key(request.id))
+        if cancel is not None:
+            raise TrainingError(cancel.message, kind="cancelled")
 
-    async def _train(self, request: Request, folder: Path) -> None:
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-
+    async def _train(self, request: Request, folder: Path) -> Trained:
         async def on_progress(progress: Progress) -> None:
             said = RunProgress(request_id=request.id, step=progress.step, of=progress.of, message=progress.message)
             await self._bus.publish(said, request.model)
 
-        trained = await self._children.train(self._job(request, folder), on_progress)
+        return await self._children.train(self._job(request, folder), on_progress)
+
+    async def _tags(self, request: Request, trained: Trained) -> dict[str, str]:
+        """Store the bundle; return what a version says of itself."""
         bundle = await self._bus.put_bundle(trained.archive, trained.digest)
-        tags = {
+        return {
             TAG_REQUEST: request.id,
             TAG_BUNDLE: bundle.model_dump_json(),
             TAG_HOLDOUT: trained.holdout.model_dump_json(),
             TAG_DATASET: trained.dataset,
         }
-        version = await asyncio.to_thread(self._register, request, trained, tags)
-        await self._finish(request, version)
 
     def _register(self, request: Request, trained: Trained, tags: dict[str, str]) -> Version:
-        return self._registry.register(
+        """Create the version unless it is there."""
+        return self._registry.version_of_request(request.model, request.id) or self._registry.register(
             request.model, source=trained.source, run_id=trained.run_id, model_id=trained.model_id, tags=tags
         )
 
-    async def _finish(self, request: Request, version: Version) -> None:
-        """Say that a request ended, from what the registry knows of its version."""
+    async def _finished(self, request: Request, version: Version) -> RunFinished:
+        """Return the event that a version ends its request with, from what the registry knows of it."""
         if version.run_id is None or version.bundle is None:
-            raise RequestError(f"version {version.version} of {request.model} carries no bundle", field="request_id")
-        metrics = await asyncio.to_thread(self._registry.metrics, version.run_id)
-        finished = RunFinished(
+            raise RegistryError(
+                f"version {version.version} of {request.model} carries the request's id and no bundle: it was not made "
+                "by a trainer, so use another request_id"
+            )
+        return RunFinished(
             request_id=request.id,
             run_id=version.run_id,
             version=version.version,
-            metrics=metrics,
+            metrics=await asyncio.to_thread(self._registry.metrics, version.run_id),
             bundle=version.bundle,
             holdout=version.holdout,
         )
-        log.info("finished", request=request.id, model=request.model, version=version.version)
-        await self._end(request.id, request.model, finished)
 
-    async def _fail(self, request: Request, kind: str, message: str, attempts: int, field: str = "") -> None:
-        log.warning("failed", request=request.id, model=request.model, kind=kind, message=message)
-        failed = RunFailed(request_id=request.id, kind=kind, message=message, field=field, attempts=attempts)
-        await self._end(request.id, request.model, failed)
-
-    async def _end(self, request_id: str, model: str, end: RunFinished | RunFailed) -> None:
-        await self._bus.publish(end, model, event_id=f"{request_id}:ended")
-        state = RequestState(state="finished" if isinstance(end, RunFinished) else "failed", model=model)
+    async def _end(self, request_id: str, model: str, outcome: RunFinished | RunFailed, attempts: int) -> None:
+        """Say how a request ended: kept before it is said, so that nobody who takes over says something else."""
+        state = RequestState(state="started", model=model, attempts=attempts, outcome=outcome)
         await self._bus.set_request_state(request_id, state)
+        await self._bus.publish(outcome, model, event_id=f"{request_id}:ended")
+        ended = state.model_copy(update={"state": "finished" if isinstance(outcome, RunFinished) else "failed"})
+        await self._bus.set_request_state(request_id, ended)
+        log.info(ended.state, request=request_id, model=model, **_facts(outcome))
 
     def _job(self, request: Request, folder: Path) -> Job:
         event, settings = request.event, self._settings
@@ -150,3 +186,46 @@ class Requests:
             recipes_dir=settings.recipes_dir,
             memory_mb=settings.train_memory_mb,
         )
+
+
+def reason_of(cancelled: TrainCancelled) -> str:
+    """Say who cancelled a request, and why."""
+    return f"cancelled by {cancelled.actor}" + (f": {cancelled.reason}" if cancelled.reason else "")
+
+
+def readable_id(body: bytes) -> str | None:
+    """Return the request's id from a message that is malformed elsewhere, None if it has none that can be used."""
+
+    class Named(BaseModel):
+        request_id: RequestId
+
+    try:
+        return Named.model_validate_json(body).request_id
+    except ValidationError:
+        return None
+
+
+@asynccontextmanager
+async def _scratch(parent: Path, request_id: str) -> AsyncIterator[Path]:
+    """Make a folder that no other attempt uses, and remove it afterwards."""
+    await asyncio.to_thread(parent.mkdir, parents=True, exist_ok=True)
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix=f"{request_id}-", dir=parent)
+    try:
+        yield Path(folder)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _cancel_key(request_id: str) -> str:
+    # A key of its own, which no later state of the request can overwrite; no request's id has a slash.
+    return f"cancelled/{request_id}"
+
+
+def _failed(request: Request, kind: str, error: Exception, attempts: int, field: str = "") -> RunFailed:
+    return RunFailed(request_id=request.id, kind=kind, message=str(error), field=field, attempts=attempts)
+
+
+def _facts(outcome: RunFinished | RunFailed) -> dict[str, str]:
+    if isinstance(outcome, RunFinished):
+        return {"version": outcome.version}
+    return {"kind": outcome.kind, "message": outcome.message}

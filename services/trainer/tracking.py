@@ -1,6 +1,7 @@
 """Logging a training to MLflow: one run with parameters, metrics, plots, the data set, the model, the held-out rows."""
 
 import hashlib
+import os
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -10,32 +11,48 @@ import matplotlib as mpl
 import mlflow
 import mlflow.sklearn
 from mlflow.data.pandas_dataset import from_pandas
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
 
 from services.trainer import plots
 from services.trainer.job import Job, Trained
+from shared.errors import TrainingError, UnreachableError
 from shared.events import HoldoutRef
-from shared.registry import TAG_REQUEST
+from shared.registry import TAG_REQUEST, is_transient
 from shared.runtime.sklearn import ALLOWED_TYPES
 
 if TYPE_CHECKING:
     from services.trainer.training import Result
 
 HOLDOUT = "baton/holdout.parquet"
-EXPERIMENTS = {"classification": "{}-classification", "regression": "{}-regression"}
+# A restart of MLflow within a minute or so must not cost a training.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6", "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1"}
 REQUIREMENTS = ("scikit-learn", "numpy", "pandas", "skops")
 
 
 def log(job: Job, result: "Result") -> Trained:
-    """Log everything as one run, which ends as FINISHED only when all of it is there."""
+    """Log everything as one run, which ends as FINISHED only when all of it is there.
+
+    Raise `UnreachableError` if MLflow does not answer, `TrainingError` if it refuses.
+    """
+    os.environ.update(PATIENCE)
     mpl.use("Agg")
-    mlflow.set_tracking_uri(job.tracking_uri)
-    mlflow.set_experiment(EXPERIMENTS[result.dataset.task].format(result.dataset.name))
+    try:
+        mlflow.set_tracking_uri(job.tracking_uri)
+        mlflow.set_experiment(f"{result.dataset.name}-{result.manifest.output.kind}")
+        return _logged(job, result)
+    except MlflowException as error:
+        if is_transient(error):
+            raise UnreachableError(f"MLflow at {job.tracking_uri} does not answer: {error.message}") from error
+        raise TrainingError(f"MLflow refused the run: {error.message}") from error
+
+
+def _logged(job: Job, result: "Result") -> Trained:
     tags = {**job.tags, TAG_REQUEST: job.request_id, "baton.recipe": job.recipe}
     tags["baton.runtime"] = result.manifest.runtime_reason
     with mlflow.start_run(run_name=f"{job.recipe}-{job.request_id[:8]}", tags=tags) as run:
-        mlflow.log_params({"recipe": job.recipe, "dataset": result.dataset.name, "seed": job.seed, **result.params})
+        mlflow.log_params({**result.params, "recipe": job.recipe, "dataset": result.dataset.name, "seed": job.seed})
         mlflow.log_metrics(result.metrics)
         _log_dataset(result)
         for name, figure in plots.draw(result):
@@ -47,7 +64,6 @@ def log(job: Job, result: "Result") -> Trained:
         model_id=model.model_id,
         source=model.artifact_path,
         dataset=result.dataset.name,
-        metrics=result.metrics,
         archive=result.archive,
         digest=result.manifest.digest(),
         holdout=holdout,

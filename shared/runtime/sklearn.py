@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import skops.io
 
@@ -44,7 +45,14 @@ class SklearnRuntime:
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict all rows as one DataFrame."""
-        frame = pd.DataFrame(columns, copy=False)
+        frame = pd.DataFrame({name: _series(values) for name, values in columns.items()}, copy=False)
         if self._output.probabilities:
             return from_probabilities(self._pipeline.predict_proba(frame), self._output)
         return Prediction(self._pipeline.predict(frame).tolist())
+
+
+def _series(values: np.ndarray) -> pd.Series:
+    """Return a column as models are fitted on it: text stays an object, and what is missing is NaN."""
+    if values.dtype != np.object_:
+        return pd.Series(values, copy=False)
+    return pd.Series([np.nan if value is None else value for value in values], dtype=object)

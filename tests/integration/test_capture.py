@@ -91,7 +91,7 @@ async def test_an_alias_moved_in_mlflow_is_published(relay: None, versions: Vers
     assert isinstance(first, ModelPromoted)
     assert (first.version, first.generation, first.previous) == (one, 1, None)
     assert first.actor == "unknown (MLflow)"
-    assert first.reason == "alias champion moved in MLflow"
+    assert first.reason == "unknown (MLflow): alias champion moved"
     assert first.run_id == versions.client.get_model_version(versions.model, one).run_id
 
     versions.client.set_registered_model_alias(versions.model, "champion", two)
@@ -115,7 +115,7 @@ async def test_a_stage_transition_is_one_promotion(relay: None, versions: Versio
         event = await heard(ear)
         assert isinstance(event, ModelPromoted)
         assert event.version == version
-        assert event.reason == "stage set to Production in MLflow"
+        assert event.reason == "unknown (MLflow): stage set to Production"
         assert client.get_model_version_by_alias(model, "champion").version == version
     assert [row["version"] for row in await ledger.history(model, 10)] == [two, one]
 
@@ -186,7 +186,7 @@ async def test_a_deletion_withdraws(relay: None, versions: Versions, ear: Ear, w
     withdrawn = await heard(ear)
     assert isinstance(withdrawn, ModelWithdrawn)
     assert (withdrawn.generation, withdrawn.previous) == (2, version)
-    assert withdrawn.reason == "alias champion deleted in MLflow"
+    assert withdrawn.reason == "unknown (MLflow): alias champion deleted"
 
 
 async def test_a_renamed_model_is_withdrawn_and_promoted(versions: Versions, ledger: Ledger) -> None:
@@ -298,7 +298,7 @@ async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
     assert await ledger.history(versions.model, 9) == []
     assert versions.model in await ledger.reconcile()
     (row,) = await ledger.history(versions.model, 9)
-    assert row["reason"] == "alias champion found moved in MLflow"
+    assert row["reason"] == "unknown (MLflow): alias champion found moved"
     with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM baton.capture_errors WHERE changed ->> 'name' = %s", (versions.model,))
         assert cursor.fetchone() == (2,)

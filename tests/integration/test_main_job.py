@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.servers import wait_for
-from tests.stack import RunningStack, running_stack
+from tests.stack import BATON, RunningStack, running_stack
 
 ROOT = Path(__file__).parents[2]
 MODEL = "heart-disease"
@@ -145,6 +145,27 @@ def test_the_command_line_trains_predicts_and_lists(stack: RunningStack) -> None
     assert [entry["model"] for entry in models] == [MODEL]
 
 
+def test_watch_prints_events_as_they_happen(stack: RunningStack) -> None:
+    command = [BATON, "watch", "--json", "--data-dir", str(stack.data_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            assert "watching" in process.stderr.readline()
+            stack.baton("train", MODEL, "-r", "no-such-recipe", "--wait")
+            kinds = [json.loads(process.stdout.readline())["type"] for _ in range(3)]
+        finally:
+            process.kill()
+    assert kinds == ["train.requested", "run.started", "run.progress"]
+
+
+def test_logs_are_kept_per_service(stack: RunningStack) -> None:
+    assert "finished" in stack.baton("logs", "trainer").stdout
+    unknown = stack.baton("logs", "no-such")
+    assert unknown.returncode == 1
+    assert "trainer" in unknown.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "field"),
     [
@@ -197,5 +218,5 @@ def test_after_ctrl_c_nothing_is_left(tmp_path: Path, stack: RunningStack) -> No
     assert len(family) > 6
     os.kill(stack.process.pid, signal.SIGINT)
     assert stack.process.wait(60) == 0
-    gone, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=5)
     assert not alive, [process.cmdline() for process in alive]

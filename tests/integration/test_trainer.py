@@ -152,6 +152,7 @@ async def test_a_request_ends_in_a_run_a_version_and_a_bundle(
     assert run.info.status == "FINISHED"
     assert run.data.params["C"] == "0.5"
     assert run.data.tags["team"] == "cardiology"
+    assert run.inputs is not None
     assert run.inputs.dataset_inputs[0].dataset.name == "heart-disease"
     assert client.get_experiment(run.info.experiment_id).name == "heart-disease-classification"
     plots = {artifact.path for artifact in client.list_artifacts(finished.run_id, "plots")}

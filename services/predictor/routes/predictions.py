@@ -43,7 +43,7 @@ def make_router(slots: Slots, executor: Executor, settings: PredictorSettings) -
 
     async def answered(champion: Champion, request: Request) -> Response:
         rows, alone = rows_of(await read_json(request, settings.max_body_bytes), settings.max_rows)
-        columns = columns_of(rows, champion.verified.manifest)
+        columns = columns_of(rows, champion.verified.manifest, alone=alone)
         prediction = await executor.predict(champion.verified, columns)
         return answer(_body(champion, prediction, alone=alone))
 

@@ -21,16 +21,10 @@ def make_router(slots: Slots, status: Callable[[], Status]) -> APIRouter:
         described = [_described(model, slots.of(model).champion) for model in slots.models]
         return answer({"worker": status().worker, "models": described})
 
-    @router.get("/models/{model:path}")
+    @router.get("/models/{model:path}", responses={404: {"description": "No such model is known here."}})
     async def model(model: str) -> Response:
-        """One model: its champion's runtime, why that runtime, and its inputs."""
-        champion = slots.champion(model)
-        manifest = champion.verified.manifest
-        details = {
-            "inputs": [column.model_dump() for column in manifest.inputs],
-            "output": manifest.output.model_dump(),
-        }
-        return answer(_described(model, champion) | details)
+        """One model, and who answers for it."""
+        return answer(_described(model, slots.known(model).champion))
 
     @router.get("/health")
     async def health() -> Response:
@@ -62,4 +56,6 @@ def _described(model: str, champion: Champion | None) -> dict[str, Any]:
         "digest": champion.digest,
         "runtime": manifest.runtime,
         "runtime_reason": manifest.runtime_reason,
+        "inputs": [column.model_dump() for column in manifest.inputs],
+        "output": manifest.output.model_dump(),
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from shared.errors import RequestError
 from shared.telemetry import logger
@@ -21,7 +21,7 @@ log = logger(__name__)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named function; its keyword parameters with annotations and defaults are what a request may set."""
+    """A named function; every parameter after the data is one that a request may set, within its annotation."""
 
     name: str
     fit: Fit
@@ -30,7 +30,7 @@ class Recipe:
         """Return all parameters, defaults included; raise `RequestError` naming the first one that is wrong."""
         model = _parameter_model(self)
         try:
-            return model.model_validate(params).model_dump()
+            return model.model_validate(params).model_dump(by_alias=True)
         except ValidationError as error:
             fault = error.errors()[0]
             accepted = ", ".join(_accepted(model)) or "no parameters"
@@ -41,9 +41,12 @@ class Recipe:
 
 
 def recipe(name: str) -> Callable[[Fit], Fit]:
-    """Make a function a recipe."""
+    """Make a function a recipe; raise `TypeError` for one whose parameters a request could not name."""
 
     def mark(function: Fit) -> Fit:
+        parameters = list(inspect.signature(function).parameters.values())
+        if not parameters or any(p.kind in {p.VAR_POSITIONAL, p.VAR_KEYWORD} for p in parameters):
+            raise TypeError(f"recipe {name!r} must take the data and named parameters: no *args, no **kwargs")
         setattr(function, MARK, name)
         return function
 
@@ -51,7 +54,10 @@ def recipe(name: str) -> Callable[[Fit], Fit]:
 
 
 class Catalogue:
-    """The recipes of the package and of a folder; a broken file in the folder costs only its own recipes."""
+    """The recipes of the package and of a folder.
+
+    A recipe in the folder replaces a built-in one of its name; a broken file costs only its own recipes.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -70,10 +76,10 @@ class Catalogue:
         from services.trainer.recipes import builtin
 
         recipes, broken = _recipes_of(builtin), []
-        for path in sorted(self._folder.glob("*.py")) if self._folder else []:
+        for path in sorted(self._folder.expanduser().glob("*.py")) if self._folder else []:
             try:
                 recipes |= _recipes_of(_import(path))
-            except Exception as error:  # whatever a user's file raises
+            except (Exception, SystemExit) as error:  # whatever a user's file raises
                 log.warning("recipe file cannot be used", path=str(path), error=repr(error))
                 broken.append(f"{path.name}: {type(error).__name__}: {error}")
         return recipes, broken
@@ -90,25 +96,28 @@ def _import(path: Path) -> Any:
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where pickling and skops look a class up
+    sys.modules[name] = module  # where dataclasses and skops look a class up
     spec.loader.exec_module(module)
     return module
 
 
 def _parameter_model(found: Recipe) -> type[BaseModel]:
-    signature = inspect.signature(found.fit, eval_str=True)
+    # Fields are named by their place: a parameter may be called `copy` or `json`, which a model has already.
+    _, *parameters = inspect.signature(found.fit, eval_str=True).parameters.values()
     fields: dict[str, Any] = {
-        p.name: (p.annotation if p.annotation is not p.empty else Any, p.default if p.default is not p.empty else ...)
-        for p in signature.parameters.values()
-        if p.kind is p.KEYWORD_ONLY
+        f"parameter_{place}": (
+            Any if p.annotation is p.empty else p.annotation,
+            Field(... if p.default is p.empty else p.default, alias=p.name),
+        )
+        for place, p in enumerate(parameters)
     }
     return create_model(found.name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
 def _accepted(model: type[BaseModel]) -> list[str]:
     return [
-        f"{name} ({getattr(field.annotation, '__name__', field.annotation)}"
+        f"{field.alias} ({getattr(field.annotation, '__name__', field.annotation)}"
         + ("" if field.is_required() else f", {field.default} by default")
         + ")"
-        for name, field in model.model_fields.items()
+        for field in model.model_fields.values()
     ]

@@ -12,8 +12,8 @@ Task = Literal["classification", "regression"]
 class TrainingData:
     """The rows to fit on: `features` has shape (rows, columns), `target` (rows,).
 
-    Numeric columns are float64 with NaN where a value is missing, all others hold text with None. `categorical` names
-    the columns that are categories, whatever their type. `seed` is to be used for everything random.
+    Numeric columns are float64, all others hold text; a missing value is NaN in both. `categorical` names the columns
+    that are categories, whatever their type. `seed` is to be used for everything random.
     """
 
     features: pd.DataFrame
@@ -22,13 +22,11 @@ class TrainingData:
     task: Task
     seed: int
 
-    @property
-    def numeric(self) -> list[str]:
-        """Return the columns that are quantities."""
-        return [name for name in self.features.columns if name not in self.categorical]
-
     def pipeline(self, estimator: Any, *, scale: bool = False) -> Any:
         """Return an unfitted pipeline of the standard preprocessing and an estimator."""
-        from services.trainer.recipes.preprocessing import pipeline
+        from sklearn.pipeline import Pipeline
 
-        return pipeline(self.numeric, self.categorical, estimator, scale=scale)
+        from services.trainer.recipes.preprocessing import preprocessing
+
+        columns = preprocessing(self.features, self.categorical, scale=scale)
+        return Pipeline([("columns", columns), ("model", estimator)])

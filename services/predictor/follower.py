@@ -1,0 +1,131 @@
+"""The follower: brings each model to the last change of its champion that it heard of."""
+
+import asyncio
+import time
+from collections import defaultdict
+from datetime import UTC, datetime
+
+from services.predictor.cache import Cache
+from services.predictor.challengers import Challengers
+from services.predictor.reporter import Reporter
+from services.predictor.slot import Champion, Order, Slots
+from shared.errors import BundleError
+from shared.events import ModelPromoted, ModelWithdrawn
+from shared.telemetry import logger
+from shared.verification import VerifiedModel
+
+LONGEST_DELAY_S = 30.0
+
+Change = ModelPromoted | ModelWithdrawn
+
+log = logger(__name__)
+
+
+class Follower:
+    """Applies changes one by one per model; different models do not wait for each other.
+
+    A change that was overtaken by a newer one while it waited is left out. A bundle that cannot be downloaded is asked
+    for again until it is there or a newer change comes; one that fails a check is rejected for good.
+    """
+
+    def __init__(
+        self, cache: Cache, challengers: Challengers, slots: Slots, reporter: Reporter, *, retry_s: float = 1.0
+    ) -> None:
+        self._cache = cache
+        self._challengers = challengers
+        self._slots = slots
+        self._reporter = reporter
+        self._retry_s = retry_s
+        self._orders: dict[str, Order] = defaultdict(Order)
+        self._wanted: dict[str, Change] = {}
+        self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._applying: set[asyncio.Task[None]] = set()
+
+    async def restore(self) -> None:
+        """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
+        for model, change in await asyncio.to_thread(self._cache.remembered):
+            slot = self._slots.of(model)
+            if isinstance(change, ModelWithdrawn):
+                slot.withdraw(change.ledger, change.generation)
+            else:
+                try:
+                    verified = await self._cache.verified(change.bundle, None)
+                except BundleError as error:
+                    log.warning("cached champion not served", model=model, check=error.check, error=str(error))
+                    continue
+                slot.swap(_champion(model, change, verified))
+            self._orders[model].advance(change.ledger, change.generation)
+
+    def follow(self, model: str, change: Change) -> None:
+        """Take note of a change of a model's champion; one that is not news changes nothing."""
+        self._slots.of(model)
+        if self._orders[model].advance(change.ledger, change.generation):
+            self._wanted[model] = change
+            self._begin(model, change, attempt=1)
+
+    async def settled(self) -> None:
+        """Wait until everything taken note of so far was applied, or tried once and failed."""
+        if self._applying:
+            await asyncio.wait(self._applying)
+
+    async def stop(self) -> None:
+        """Leave what is not applied yet to the next start."""
+        for task in self._applying:
+            task.cancel()
+        await asyncio.gather(*self._applying, return_exceptions=True)
+
+    def _begin(self, model: str, change: Change, attempt: int) -> None:
+        task = asyncio.create_task(self._apply(model, change, attempt))
+        self._applying.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._applying.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a change of a champion was not applied", exc_info=error)
+
+    async def _apply(self, model: str, change: Change, attempt: int) -> None:
+        async with self._turns[model]:
+            if self._wanted[model] is not change:
+                return
+            if isinstance(change, ModelWithdrawn):
+                self._slots.of(model).withdraw(change.ledger, change.generation)
+                log.info("withdrawn", model=model, generation=change.generation, reason=change.reason)
+            elif not await self._promote(model, change, attempt):
+                return
+            await asyncio.to_thread(self._remember, model, change)
+
+    async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
+        prefetched = self._challengers.ready(model, promoted.bundle.digest)
+        try:
+            verified = await self._challengers.get(model, promoted.bundle)
+        except BundleError as error:
+            self._reporter.rejected(promoted, model, error)
+            if error.check == "download":
+                delay = min(self._retry_s * 2.0 ** (attempt - 1), LONGEST_DELAY_S)
+                asyncio.get_running_loop().call_later(delay, self._begin, model, promoted, attempt + 1)
+            return False
+        started = time.perf_counter()
+        champion = _champion(model, promoted, verified)
+        self._slots.of(model).swap(champion)
+        swap_ms = (time.perf_counter() - started) * 1e3
+        self._reporter.serving(promoted, champion, prefetched=prefetched, swap_ms=swap_ms)
+        return True
+
+    def _remember(self, model: str, change: Change) -> None:
+        try:
+            self._cache.remember(model, change)
+        except OSError:  # a full disk must not keep a champion from serving
+            log.exception("champion is served but not remembered for the next start", model=model)
+
+
+def _champion(model: str, promoted: ModelPromoted, verified: VerifiedModel) -> Champion:
+    return Champion(
+        model=model,
+        version=promoted.version,
+        generation=promoted.generation,
+        ledger=promoted.ledger,
+        digest=promoted.bundle.digest,
+        verified=verified,
+        since=datetime.now(UTC),
+    )

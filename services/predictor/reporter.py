@@ -1,0 +1,67 @@
+"""The reporter: tells the bus what came of a promotion, in order, and holds up no swap while the bus is away."""
+
+import asyncio
+
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Champion
+from shared.bus import Bus
+from shared.errors import BatonError, BundleError
+from shared.events import ModelPromoted, ModelRejected, ModelServing
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+
+class Reporter:
+    """Queues `model.serving` and `model.rejected`; `run` publishes them. `worker` is this process's index."""
+
+    def __init__(self, bus: Bus, settings: PredictorSettings) -> None:
+        self.worker = 0
+        self._bus = bus
+        self._predictor = settings.predictor_name
+        self._queue: asyncio.Queue[tuple[str, ModelServing | ModelRejected]] = asyncio.Queue()
+
+    def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float) -> None:
+        """Say that requests are answered by a champion from now on."""
+        report = ModelServing(
+            predictor=self._predictor,
+            worker=self.worker,
+            version=promoted.version,
+            generation=promoted.generation,
+            ledger=promoted.ledger,
+            prefetched=prefetched,
+            load_ms=champion.verified.load_ms,
+            verify_ms=champion.verified.verify_ms,
+            swap_ms=swap_ms,
+            delay_ms=(champion.since - promoted.committed_at).total_seconds() * 1e3,
+        )
+        log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
+        self._queue.put_nowait((champion.model, report))
+
+    def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
+        """Say why a version is not served; whatever was served before goes on."""
+        report = ModelRejected(
+            predictor=self._predictor,
+            worker=self.worker,
+            version=promoted.version,
+            generation=promoted.generation,
+            ledger=promoted.ledger,
+            check=error.check,
+            message=str(error),
+        )
+        log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
+        self._queue.put_nowait((model, report))
+
+    async def run(self) -> None:
+        """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
+        while True:
+            model, report = await self._queue.get()
+            try:
+                await self._bus.publish(report, model, event_id=self._event_id(model, report))
+            except BatonError as error:
+                log.warning("report given up", type=report.type, model=model, error=str(error))
+
+    def _event_id(self, model: str, report: ModelServing | ModelRejected) -> str:
+        """Return the same id for the same report, so that saying it again changes nothing."""
+        what = f"{report.type}:{report.check}" if isinstance(report, ModelRejected) else report.type
+        return f"{self._predictor}:{self.worker}:{what}:{report.ledger}:{model}:{report.generation}"

@@ -1,0 +1,75 @@
+"""A worker's parts over the bus in memory."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from services.predictor.cache import Cache
+from services.predictor.challengers import Challengers
+from services.predictor.follower import Follower
+from services.predictor.reporter import Reporter
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Slots
+from shared.events import BundleRef, Event, ModelPromoted, ModelWithdrawn
+from shared.fakes import InMemoryBus
+from tests import bundles
+
+
+def promoted(bundle: BundleRef, version: str, generation: int, ledger: str = "l") -> ModelPromoted:
+    return ModelPromoted(
+        version=version, generation=generation, ledger=ledger, bundle=bundle,
+        actor="a", reason="r", committed_at=datetime.now(UTC),
+    )  # fmt: skip
+
+
+def withdrawn(generation: int, ledger: str = "l") -> ModelWithdrawn:
+    return ModelWithdrawn(generation=generation, ledger=ledger, actor="a", reason="r", committed_at=datetime.now(UTC))
+
+
+@dataclass
+class Parts:
+    """The parts of a worker that follow champions, and the bus they talk to."""
+
+    folder: Path
+    bus: InMemoryBus
+
+    def __post_init__(self) -> None:
+        settings = PredictorSettings(predictor_name="here")
+        self.cache = Cache(self.folder / "cache")
+        self.cache.prepare()
+        self.slots = Slots()
+        self.challengers = Challengers(self.cache, self.bus, keep=2)
+        self.reporter = Reporter(self.bus, settings)
+        self.follower = Follower(self.cache, self.challengers, self.slots, self.reporter, retry_s=0.01)
+
+    async def bundle(self, share: float, **changed: float) -> BundleRef:
+        """Store a bundle that answers class 1 with probability `share`."""
+        return await self.bus.put_bundle(*bundles.classifier(self.folder, share, **changed))
+
+    async def reported(self, kind: type[Event], count: int) -> list[tuple[str, Event]]:
+        """Publish what the reporter queued, until there are so many reports of a kind."""
+        reporting = asyncio.create_task(self.reporter.run())
+        try:
+            await until(lambda: len(self.bus.events(kind)) >= count, f"{count} of {kind.type}")
+        finally:
+            reporting.cancel()
+            await asyncio.gather(reporting, return_exceptions=True)
+        return self.bus.events(kind)
+
+
+async def until(check: Callable[[], bool], what: str, deadline_s: float = 10) -> None:
+    try:
+        async with asyncio.timeout(deadline_s):
+            while not check():
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        pytest.fail(f"waited {deadline_s:.0f} s in vain for {what}")
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    return Parts(tmp_path, InMemoryBus(tmp_path))

@@ -1,0 +1,145 @@
+"""The disk cache: what is in it survives damage, concurrency and restarts; pointers never go back."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.predictor.cache import LEFTOVER_AFTER_S, Cache
+from shared.errors import BundleError
+from shared.events import BundleRef
+from shared.fakes import InMemoryBus
+from tests.unit.predictor.conftest import Parts, promoted, withdrawn
+
+REF = BundleRef(object="o", digest="sha256:1", size=1)
+
+
+class CountingBus(InMemoryBus):
+    """A bus that counts downloads, and damages them on demand."""
+
+    downloads = 0
+    damaged = False
+
+    async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
+        self.downloads += 1
+        await super().fetch_bundle(ref, destination)
+        if self.damaged:
+            await asyncio.to_thread(os.truncate, destination, 700)
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> CountingBus:
+    return CountingBus(tmp_path)
+
+
+@pytest.fixture
+def parts(tmp_path: Path, bus: CountingBus) -> Parts:
+    return Parts(tmp_path, bus)
+
+
+def archives(parts: Parts) -> list[Path]:
+    return [path for path in (parts.folder / "cache" / "bundles").iterdir() if path.suffix != ".lock"]
+
+
+async def test_workers_download_a_bundle_once(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    other = Cache(parts.folder / "cache")
+    found = await asyncio.gather(*(cache.verified(ref, bus) for cache in (parts.cache, other, parts.cache)))
+    assert [model.manifest.digest() for model in found] == [ref.digest] * 3
+    assert bus.downloads == 1
+    await parts.cache.verified(ref, None)
+    assert list((parts.folder / "cache" / "scratch").iterdir()) == []
+
+
+async def test_a_damaged_entry_is_fetched_again(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    await parts.cache.verified(ref, bus)
+    (archive,) = archives(parts)
+    os.truncate(archive, 700)
+    await parts.cache.verified(ref, bus)
+    assert bus.downloads == 2
+    archive.write_bytes(b"")
+    with pytest.raises(BundleError, match="NATS cannot be reached") as failed:
+        await parts.cache.verified(ref, None)
+    assert failed.value.check == "download"
+
+
+async def test_what_arrives_damaged_does_not_pass(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    bus.damaged = True
+    with pytest.raises(BundleError) as failed:
+        await parts.cache.verified(ref, bus)
+    assert failed.value.check == "digest"
+    bus.damaged = False
+    await parts.cache.verified(ref, bus)
+
+
+async def test_wrong_answers_are_not_asked_for_again(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25, golden_share=0.26)
+    for _ in range(2):
+        with pytest.raises(BundleError) as failed:
+            await parts.cache.verified(ref, bus)
+        assert failed.value.check == "golden"
+    assert bus.downloads == 1
+
+
+async def test_a_disk_that_cannot_be_written_is_a_failed_download(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    (parts.folder / "cache" / "scratch").rmdir()
+    with pytest.raises(BundleError, match="cannot be cached") as failed:
+        await parts.cache.verified(ref, bus)
+    assert failed.value.check == "download"
+
+
+generations = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9), st.booleans()), min_size=1)
+
+
+@given(generations)
+@settings(max_examples=30, deadline=None)
+def test_a_pointer_never_goes_back_within_a_ledger(
+    tmp_path_factory: pytest.TempPathFactory, arrivals: list[tuple[str, int, bool]]
+) -> None:
+    cache = Cache(tmp_path_factory.mktemp("cache"))
+    cache.prepare()
+    expected: tuple[str, int] = ("", -1)
+    for ledger, generation, gone in arrivals:
+        cache.remember("m", withdrawn(generation, ledger) if gone else promoted(REF, "1", generation, ledger))
+        if ledger != expected[0] or generation > expected[1]:
+            expected = (ledger, generation)
+        ((model, change),) = cache.remembered()
+        assert (model, change.ledger, change.generation) == ("m", *expected)
+
+
+@pytest.mark.parametrize("model", ["a.b", "ü/% *", "模型" * 120, "a", ".json"])
+def test_any_model_name_is_remembered(parts: Parts, model: str) -> None:
+    event = promoted(REF, "1", 1)
+    parts.cache.remember(model, event)
+    parts.cache.remember("another", withdrawn(2))
+    assert (model, event) in parts.cache.remembered()
+    assert len(parts.cache.remembered()) == 2
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"subject":"model.promoted.m","event":{}}', b"\xff", b'{"subject":1,"event":1}']
+)
+def test_a_pointer_that_cannot_be_read_is_left_out_and_written_anew(parts: Parts, content: bytes) -> None:
+    (parts.folder / "cache" / "champions" / "m.json").write_bytes(content)
+    assert parts.cache.remembered() == []
+    parts.cache.remember("m", withdrawn(1))
+    assert parts.cache.remembered() == [
+        ("m", withdrawn(1).model_copy(update={"committed_at": parts.cache.remembered()[0][1].committed_at}))
+    ]
+
+
+def test_what_killed_workers_left_is_removed_in_time(parts: Parts) -> None:
+    scratch = parts.folder / "cache" / "scratch"
+    (scratch / "old").mkdir()
+    (scratch / "new").mkdir()
+    long_ago = time.time() - LEFTOVER_AFTER_S - 1
+    os.utime(scratch / "old", (long_ago, long_ago))
+    parts.cache.prepare()
+    assert [path.name for path in scratch.iterdir()] == ["new"]

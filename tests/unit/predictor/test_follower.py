@@ -1,0 +1,215 @@
+"""The follower: each model ends at its last change, models do not wait for each other, nothing unverified serves."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from shared.errors import BundleError
+from shared.events import BundleRef, ModelRejected, ModelServing
+from shared.fakes import InMemoryBus
+from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
+
+MISSING = BundleRef(object="sha256-none", digest="sha256:none", size=1)
+
+
+class SlowBus(InMemoryBus):
+    """A bus whose downloads of chosen bundles wait to be let go."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.held: dict[str, asyncio.Event] = {}
+
+    async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
+        if held := self.held.get(ref.digest):
+            await held.wait()
+        await super().fetch_bundle(ref, destination)
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> SlowBus:
+    return SlowBus(tmp_path)
+
+
+@pytest.fixture
+def parts(tmp_path: Path, bus: SlowBus) -> Parts:
+    return Parts(tmp_path, bus)
+
+
+def version(parts: Parts, model: str) -> str | None:
+    champion = parts.slots.of(model).champion
+    return champion.version if champion else None
+
+
+async def test_a_promotion_serves_and_says_so(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    parts.follower.follow("m", promoted(ref, "1", 1))
+    await parts.follower.settled()
+    champion = parts.slots.champion("m")
+    assert (champion.version, champion.generation, champion.digest) == ("1", 1, ref.digest)
+    ((model, said),) = await parts.reported(ModelServing, 1)
+    assert isinstance(said, ModelServing)
+    assert (model, said.predictor, said.version, said.generation, said.prefetched) == ("m", "here", "1", 1, False)
+    assert 0 <= said.swap_ms < said.delay_ms
+
+
+async def test_a_prefetched_promotion_is_one_assignment(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    verified = await parts.challengers.get("m", ref)
+    parts.follower.follow("m", promoted(ref, "1", 1))
+    await parts.follower.settled()
+    assert parts.slots.champion("m").verified is verified
+    ((_, said),) = await parts.reported(ModelServing, 1)
+    assert isinstance(said, ModelServing)
+    assert said.prefetched
+
+
+async def test_a_promotion_joins_a_verification_under_way(parts: Parts, bus: SlowBus) -> None:
+    ref = await parts.bundle(0.25)
+    bus.held[ref.digest] = asyncio.Event()
+    prefetching = asyncio.create_task(parts.challengers.get("m", ref))
+    parts.follower.follow("m", promoted(ref, "1", 1))
+    bus.held[ref.digest].set()
+    await parts.follower.settled()
+    assert parts.slots.champion("m").verified is await prefetching
+
+
+async def test_a_change_that_is_not_news_changes_nothing(parts: Parts) -> None:
+    first, second = await parts.bundle(0.25), await parts.bundle(0.75)
+    parts.follower.follow("m", promoted(first, "2", 2))
+    await parts.follower.settled()
+    for stale in (promoted(second, "1", 1), promoted(first, "2", 2), withdrawn(1)):
+        parts.follower.follow("m", stale)
+    await parts.follower.settled()
+    assert version(parts, "m") == "2"
+    await parts.reported(ModelServing, 1)
+    assert len(parts.bus.events(ModelServing)) == 1
+
+
+async def test_a_rejected_version_leaves_the_old_one(parts: Parts) -> None:
+    good, bad = await parts.bundle(0.25), await parts.bundle(0.75, golden_share=0.7)
+    parts.follower.follow("m", promoted(good, "1", 1))
+    parts.follower.follow("m", promoted(bad, "2", 2))
+    await parts.follower.settled()
+    ((model, said),) = await parts.reported(ModelRejected, 1)
+    assert isinstance(said, ModelRejected)
+    assert (model, said.version, said.generation, said.check) == ("m", "2", 2, "golden")
+    parts.follower.follow("m", promoted(good, "1", 3))
+    await parts.follower.settled()
+    assert version(parts, "m") == "1"
+
+
+async def test_models_do_not_wait_for_each_other_and_the_newest_change_wins(parts: Parts, bus: SlowBus) -> None:
+    slow, quick = await parts.bundle(0.25), await parts.bundle(0.75)
+    bus.held[slow.digest] = asyncio.Event()
+    parts.follower.follow("m", promoted(slow, "1", 1))
+    parts.follower.follow("m", promoted(slow, "2", 2))
+    parts.follower.follow("m", promoted(quick, "3", 3))
+    parts.follower.follow("other", promoted(quick, "1", 1))
+    await until(lambda: version(parts, "other") == "1", "the other model")
+    assert version(parts, "m") is None
+    bus.held[slow.digest].set()
+    await parts.follower.settled()
+    assert version(parts, "m") == "3"
+    served = [
+        event.version
+        for model, event in await parts.reported(ModelServing, 2)
+        if isinstance(event, ModelServing) and model == "m"
+    ]
+    assert served[-1] == "3"
+    assert "2" not in served, "a change that was overtaken is left out"
+
+
+async def test_a_bundle_that_cannot_be_had_is_asked_for_again(parts: Parts, bus: SlowBus, tmp_path: Path) -> None:
+    ref = await parts.bundle(0.25)
+    stored = tmp_path / ref.object
+    content = stored.read_bytes()
+    stored.unlink()
+    parts.follower.follow("m", promoted(ref, "1", 1))
+    await parts.follower.settled()
+    ((_, said),) = await parts.reported(ModelRejected, 1)
+    assert isinstance(said, ModelRejected)
+    assert said.check == "download"
+    stored.write_bytes(content)
+    await until(lambda: version(parts, "m") == "1", "the second attempt")
+
+
+async def test_a_newer_change_ends_the_asking(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    parts.follower.follow("m", promoted(MISSING, "1", 1))
+    await parts.follower.settled()
+    parts.follower.follow("m", promoted(ref, "2", 2))
+    await parts.follower.settled()
+    assert version(parts, "m") == "2"
+    await asyncio.sleep(1.1)  # the first attempt to repeat is due after a second
+    assert version(parts, "m") == "2"
+    assert len(await parts.reported(ModelRejected, 1)) == 1
+
+
+async def test_a_withdrawn_model_is_known_and_not_served(parts: Parts) -> None:
+    parts.follower.follow("m", promoted(await parts.bundle(0.25), "1", 1))
+    parts.follower.follow("m", withdrawn(2))
+    await parts.follower.settled()
+    assert parts.slots.models == ["m"]
+    assert version(parts, "m") is None
+
+
+async def test_a_restart_serves_what_was_served_without_the_bus(parts: Parts) -> None:
+    for model, share in (("a", 0.25), ("b", 0.75)):
+        parts.follower.follow(model, promoted(await parts.bundle(share), "1", 1))
+    parts.follower.follow("gone", promoted(await parts.bundle(0.25), "1", 1))
+    parts.follower.follow("gone", withdrawn(2))
+    await parts.follower.settled()
+    empty = parts.folder / "empty"
+    empty.mkdir()
+    again = Parts(parts.folder, InMemoryBus(empty))
+    await again.follower.restore()
+    assert [champion.model for champion in again.slots.champions] == ["a", "b"]
+    assert again.slots.models == ["a", "b", "gone"]
+    again.follower.follow("a", promoted(MISSING, "1", 1))
+    again.follower.follow("gone", withdrawn(2))
+    await again.follower.settled()
+    assert version(again, "a") == "1", "a replay of what was restored is not news"
+
+
+async def test_what_cannot_be_restored_is_left_to_the_bus(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    event = promoted(ref, "1", 1)
+    parts.follower.follow("m", event)
+    await parts.follower.settled()
+    (parts.folder / "cache" / "bundles" / ref.object).unlink()
+    again = Parts(parts.folder, parts.bus)
+    await again.follower.restore()
+    assert version(again, "m") is None
+    again.follower.follow("m", event)
+    await again.follower.settled()
+    assert version(again, "m") == "1"
+
+
+async def test_so_many_verified_models_are_kept_and_the_rest_is_loaded_again(parts: Parts) -> None:
+    refs = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
+    models = [await parts.challengers.get("m", ref) for ref in refs]
+    assert [parts.challengers.ready("m", ref.digest) for ref in refs] == [False, True, True]
+    assert await parts.challengers.get("m", refs[1]) is models[1]
+    assert await parts.challengers.get("m", refs[0]) is not models[0]
+    assert not parts.challengers.ready("m", refs[2].digest), "the one that was not needed longest leaves"
+
+
+async def test_a_challenger_that_failed_is_tried_again(parts: Parts, tmp_path: Path) -> None:
+    ref = await parts.bundle(0.25)
+    stored = tmp_path / ref.object
+    stored.rename(tmp_path / "away")
+    with pytest.raises(BundleError):
+        await parts.challengers.get("m", ref)
+    (tmp_path / "away").rename(stored)
+    await parts.challengers.get("m", ref)
+
+
+async def test_reports_survive_a_bus_that_is_away_and_are_said_once(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    for _ in range(2):  # a worker that starts again says the same of the same generation
+        again = Parts(parts.folder, parts.bus)
+        again.follower.follow("m", promoted(ref, "1", 1))
+        await again.follower.settled()
+        await again.reported(ModelServing, 1)
+    assert len(parts.bus.events(ModelServing)) == 1

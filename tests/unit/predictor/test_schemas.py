@@ -1,0 +1,157 @@
+"""Rows against a model's inputs: every fault is named, and nothing but a fault is refused."""
+
+import math
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.predictor.schemas import columns_of, rows_of
+from shared.bundle import Column, Columns, Manifest, Output
+from shared.errors import InputError
+
+INPUTS = [
+    Column(name="age", type="double"),
+    Column(name="thal", type="double", required=False),
+    Column(name="small", type="float", required=False),
+    Column(name="count", type="long", required=False),
+    Column(name="flag", type="boolean"),
+    Column(name="colour", type="string"),
+    Column(name="note", type="string", required=False),
+]
+MANIFEST = Manifest(
+    inputs=INPUTS,
+    output=Output(kind="regression"),
+    runtime="onnx",
+    runtime_reason="",
+    tolerance=1,
+    libraries={},
+    files={},
+)
+GOOD: dict[str, Any] = {"age": 63, "thal": 1.5, "small": 1, "count": 3, "flag": True, "colour": "red", "note": None}
+
+
+def columns_in(body: Any, max_rows: int = 100) -> Columns:
+    rows, alone = rows_of(body, max_rows)
+    return columns_of(rows, MANIFEST, alone=alone)
+
+
+def faults(body: Any, max_rows: int = 100) -> list[dict[str, object]]:
+    with pytest.raises(InputError) as refused:
+        columns_in(body, max_rows)
+    assert refused.value.faults
+    return refused.value.faults
+
+
+def test_columns_have_the_inputs_order_and_types() -> None:
+    columns = columns_of([GOOD, GOOD | {"age": 1.5, "thal": None, "note": "x"}], MANIFEST)
+    assert list(columns) == [column.name for column in INPUTS]
+    kinds = {name: values.dtype.type for name, values in columns.items()}
+    assert kinds["age"] is np.float64
+    assert kinds["small"] is np.float32
+    assert kinds["count"] is np.int64
+    assert kinds["flag"] is np.bool_
+    assert columns["age"].tolist() == [63.0, 1.5]
+    assert np.isnan(columns["thal"][1])
+    assert columns["note"].tolist() == [None, "x"]
+
+
+def test_an_optional_field_may_be_left_out() -> None:
+    columns = columns_of([{name: GOOD[name] for name in GOOD if name not in {"thal", "note"}}], MANIFEST)
+    assert np.isnan(columns["thal"]).all()
+    assert columns["note"].tolist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("age", "63", "a number"),
+        ("age", True, "a number"),
+        ("age", None, "a number"),
+        ("age", [63], "a number"),
+        ("age", math.nan, "a number"),
+        ("age", math.inf, "a number"),
+        ("age", 10**400, "a number"),
+        ("age", 1e39, "a number"),
+        ("thal", "1", "a number, or null"),
+        ("thal", math.nan, "a number, or null"),
+        ("small", 1e39, "a number, or null"),
+        ("count", 1.5, "a whole number"),
+        ("count", True, "a whole number"),
+        ("count", 2**63, "a whole number"),
+        ("count", None, "a whole number"),
+        ("flag", 1, "true or false"),
+        ("colour", 1, "a text"),
+        ("colour", None, "a text"),
+        ("note", {}, "a text, or null"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(field: str, value: object, expected: str) -> None:
+    (fault,) = faults(GOOD | {field: value})
+    assert fault == {"field": field, "got": pytest.approx(value, nan_ok=True), "expected": expected}
+    (numbered,) = faults([GOOD, GOOD | {field: value}])
+    assert (numbered["row"], numbered["field"]) == (1, field)
+
+
+def test_every_fault_of_every_row_is_named() -> None:
+    rows = [{**GOOD, "age": "x", "agee": 1}, GOOD, {name: GOOD[name] for name in GOOD if name != "flag"}]
+    found = faults(rows)
+    assert [(fault["row"], fault["field"]) for fault in found] == [(0, "age"), (0, "agee"), (2, "flag")]
+    assert "age, thal" in str(found[1]["expected"])
+    assert found[2]["got"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [(None, "null"), (1, "a number"), (True, "true or false"), ("x", "a text"), ([], "no row")],
+)
+def test_a_body_without_rows(body: object, got: str) -> None:
+    assert faults(body) == [{"field": "", "got": got, "expected": "an object, or a list of objects"}]
+
+
+def test_a_list_that_holds_something_else() -> None:
+    assert faults([GOOD, 1, []]) == [
+        {"field": "", "row": 1, "got": "a number", "expected": "an object"},
+        {"field": "", "row": 2, "got": "a list", "expected": "an object"},
+    ]
+
+
+def test_too_many_rows() -> None:
+    (fault,) = faults([GOOD] * 3, max_rows=2)
+    assert fault == {"field": "", "got": 3, "expected": "at most 2 rows in one request"}
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner))
+fields = st.sampled_from([*GOOD, "other"])
+anything = values | st.lists(values | st.dictionaries(fields, values)) | st.dictionaries(fields, values)
+
+
+@given(anything)
+def test_whatever_comes_it_is_columns_or_an_input_error(body: Any) -> None:
+    with suppress(InputError):
+        columns = columns_in(body)
+        assert {len(column) for column in columns.values()} == {len(body) if isinstance(body, list) else 1}
+
+
+good_rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "age": st.floats(-1e30, 1e30) | st.integers(-(10**9), 10**9),
+            "flag": st.booleans(),
+            "colour": st.text(),
+            "count": st.integers(-5, 5),
+        },
+        optional={"thal": st.none() | st.floats(-1e30, 1e30), "note": st.none() | st.text()},
+    ),
+    min_size=1,
+)
+
+
+@given(good_rows)
+def test_what_fits_is_never_refused(rows: list[dict[str, Any]]) -> None:
+    columns = columns_of(rows, MANIFEST)
+    assert columns["age"].tolist() == [float(row["age"]) for row in rows]
