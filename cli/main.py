@@ -1,5 +1,7 @@
 """The `baton` command: one module per verb group, one place where errors become exit codes."""
 
+import asyncio
+
 import typer
 
 from cli import demo, output, predict, stack, train, watch
@@ -28,3 +30,5 @@ def main() -> None:
         make_app()()
     except BatonError as error:
         output.fail(error)
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        output.fail(BatonError("stopped before it was done"))

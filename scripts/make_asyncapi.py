@@ -23,6 +23,11 @@ INFO = {
 }
 
 
+def services() -> list[NatsBroker]:
+    """Return the broker of each service, with its subscriptions and what it publishes."""
+    return [create() for create in (trainer, promoter, predictor)]
+
+
 def merged(brokers: Iterable[NatsBroker]) -> dict[str, Any]:
     """Return one document of several brokers: the union of their channels, operations and components."""
     document: dict[str, Any] = {"asyncapi": "3.0.0", "info": INFO, "defaultContentType": "application/json"}
@@ -38,7 +43,7 @@ def merged(brokers: Iterable[NatsBroker]) -> dict[str, Any]:
 
 def main() -> None:
     """Write the document to the file that the first argument names."""
-    document = merged(create() for create in (trainer, promoter, predictor))
+    document = merged(services())
     Path(sys.argv[1]).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +61,8 @@ async def _demo(settings: StackSettings, *, keep: bool, as_json: bool) -> Report
         if keep:
             output.err.print(url_table(state))
             output.err.print("the stack keeps running; Ctrl-C stops it")
-            await stop.wait()
+            with suppress(asyncio.CancelledError):
+                await stop.wait()
         output.err.print("stopping the stack")
     return report
 

@@ -1,5 +1,6 @@
 """Settings of the trainer."""
 
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -67,11 +68,11 @@ class TrainerSettings(ServiceSettings, RegistrySettings):
 
 
 def _parse(value: str) -> Any:
-    """Read a mapping from a file, or from the text itself if it is not the path of one."""
-    if value.lstrip().startswith("{"):
-        return yaml.safe_load(value)
+    """Read a mapping from JSON text, or from the file that has this path."""
     try:
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
         text = Path(value).expanduser().read_text(encoding="utf-8")
         return tomllib.loads(text) if value.endswith(".toml") else yaml.safe_load(text)
-    except (OSError, yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise ValueError(f"cannot be read: {error}") from error

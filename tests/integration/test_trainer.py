@@ -241,7 +241,7 @@ async def test_a_cancel_that_overtakes_its_request_wins(trainer: psutil.Process,
     after = await last_sequence(bus.js, Stream.LIFECYCLE)
     await bus.publish(TrainCancelled(request_id=identity, actor="me"), "overtaken")
     async with asyncio.timeout(30):
-        while await bus.request_state(identity) is None:
+        while await bus.request_state(f"cancelled/{identity}") is None:
             await asyncio.sleep(0.05)
     await bus.publish(request, "overtaken", event_id=identity)
     failed = await Listener(follow(bus, Stream.LIFECYCLE, ["run.>"], after), identity).until(RunFailed)

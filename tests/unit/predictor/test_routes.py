@@ -1,0 +1,223 @@
+"""The HTTP interface over real slots and tiny real bundles."""
+
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from services.predictor.executor import ROWS_INLINE, Executor
+from services.predictor.routes.api import make_api
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Champion, Slots
+from services.predictor.status import Status
+from shared.bundle import Columns
+from shared.runtime import Prediction
+from shared.verification import verify
+from tests import bundles
+
+READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="connected")
+
+
+class Predictor:
+    """Slots to fill, a status to set, and a client to ask with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slots = Slots()
+        self.status = READY
+        self.executor = Executor()
+        settings = PredictorSettings(max_rows=ROWS_INLINE + 1, max_body_bytes=10_000)
+        self.api = make_api(self.slots, self.executor, settings, lambda: self.status)
+        transport = httpx.ASGITransport(self.api)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
+
+    def serve(self, model: str, bundle: tuple[Path, str], version: str = "1") -> Champion:
+        archive, digest = bundle
+        verified = verify(archive, self.folder / "unpacked", digest)
+        champion = Champion(model, version, int(version), "l", digest, verified, datetime.now(UTC))
+        self.slots.of(model).swap(champion)
+        return champion
+
+
+@pytest.fixture
+async def predictor(tmp_path: Path) -> AsyncIterator[Predictor]:
+    made = Predictor(tmp_path)
+    async with made.client:
+        yield made
+    made.executor.close()
+
+
+async def test_one_object_in_one_answer_out(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25), "7")
+    answer = await predictor.client.post("/predict", json={"x": 1, "y": 2})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "model": "heart",
+        "version": "7",
+        "prediction": 0,
+        "probabilities": {"0": pytest.approx(0.75), "1": pytest.approx(0.25)},
+    }
+
+
+@pytest.mark.parametrize("rows", [1, 2, ROWS_INLINE + 1])
+async def test_a_list_in_a_list_out(predictor: Predictor, tmp_path: Path, rows: int) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.75))
+    answer = (await predictor.client.post("/models/heart/predict", json=[{"x": 1}] * rows)).json()
+    assert (answer["model"], answer["version"]) == ("heart", "1")
+    assert [row["prediction"] for row in answer["predictions"]] == [1] * rows
+    assert answer["predictions"][0]["probabilities"]["1"] == pytest.approx(0.75)
+
+
+async def test_regression_answers_a_number(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("price", bundles.regressor(tmp_path, 12.5))
+    assert (await predictor.client.post("/predict", json={"x": 1})).json() == {
+        "model": "price", "version": "1", "prediction": 12.5,
+    }  # fmt: skip
+    many = (await predictor.client.post("/predict", json=[{"x": 1}])).json()
+    assert many == {"model": "price", "version": "1", "predictions": [{"prediction": 12.5}]}
+
+
+@pytest.mark.parametrize("model", ["a/b", "ü %2F.x", "predict", "models/x/predict"])
+async def test_any_name_can_be_asked(predictor: Predictor, tmp_path: Path, model: str) -> None:
+    predictor.serve(model, bundles.classifier(tmp_path, 0.25))
+    url = httpx.URL("http://predictor").copy_with(raw_path=f"/models/{_quoted(model)}/predict".encode())
+    assert (await predictor.client.post(url, json={"x": 1})).json()["model"] == model
+    url = url.copy_with(raw_path=f"/models/{_quoted(model)}".encode())
+    assert (await predictor.client.get(url)).json()["model"] == model
+
+
+def _quoted(model: str) -> str:
+    from shared.events import subject_token
+
+    return subject_token(model)
+
+
+async def test_who_is_not_served(predictor: Predictor, tmp_path: Path) -> None:
+    async def problem(path: str) -> tuple[int, str]:
+        answer = await predictor.client.post(path, json={"x": 1})
+        return answer.status_code, answer.json()["detail"]
+
+    status, detail = await problem("/predict")
+    assert status == 503
+    assert "baton train" in detail
+    assert (await problem("/models/heart/predict"))[0] == 404
+    predictor.slots.of("heart")
+    status, detail = await problem("/models/heart/predict")
+    assert status == 503
+    assert "heart has no champion" in detail
+    for model in ("a", "b"):
+        predictor.serve(model, bundles.classifier(tmp_path, 0.25))
+    status, detail = await problem("/predict")
+    assert status == 409
+    assert "a, b" in detail
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"", 400),
+        (b"\xff", 400),
+        (b'{"x": NaN}', 400),
+        (b'{"x": 1e999}', 400),
+        (b"[]", 422),
+        (b"1", 422),
+        (b"{}", 422),
+        (b'{"x": "1"}', 422),
+        (b"[" + b"{}," * (ROWS_INLINE + 1) + b"{}]", 422),
+        (b'{"x": ' + b" " * 10_000 + b"1}", 413),
+    ],
+)
+async def test_a_body_that_cannot_be_answered(predictor: Predictor, tmp_path: Path, body: bytes, status: int) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    answer = await predictor.client.post("/predict", content=body)
+    assert answer.status_code == status
+    assert answer.json()["detail"]
+
+
+async def test_every_fault_is_in_the_answer(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    answer = await predictor.client.post("/predict", json=[{"x": 1}, {"x": True, "z": 2}])
+    assert answer.json() == {
+        "message": "the rows do not fit the model's inputs",
+        "detail": [
+            {"field": "x", "row": 1, "got": True, "expected": "a number"},
+            {"field": "z", "row": 1, "got": 2, "expected": "no such field; the model has x, y"},
+        ],
+    }
+
+
+class PausedRuntime:
+    """Answers when it is let go, and knows in which thread."""
+
+    def __init__(self) -> None:
+        self.begun, self.released = threading.Event(), threading.Event()
+        self.thread = threading.current_thread()
+
+    def predict(self, columns: Columns) -> Prediction:
+        self.thread = threading.current_thread()
+        self.begun.set()
+        assert self.released.wait(10)
+        return Prediction([1], np.array([[0.0, 1.0]]))
+
+
+async def test_a_request_ends_with_the_model_that_it_began_with(predictor: Predictor, tmp_path: Path) -> None:
+    import asyncio
+
+    first = predictor.serve("heart", bundles.classifier(tmp_path, 0.25), "1")
+    paused = PausedRuntime()
+    slow = replace(
+        first.verified, runtime=paused, manifest=first.verified.manifest.model_copy(update={"runtime": "sklearn"})
+    )
+    predictor.slots.of("heart").swap(replace(first, version="2", generation=2, verified=slow))
+    asking = asyncio.create_task(predictor.client.post("/predict", json={"x": 1}))
+    assert await asyncio.to_thread(paused.begun.wait, 10)
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.9), "3")
+    assert (await predictor.client.post("/predict", json={"x": 1})).json()["version"] == "3", "the loop is free"
+    paused.released.set()
+    answer = (await asking).json()
+    assert (answer["version"], answer["probabilities"]["1"]) == ("2", 1.0)
+    assert paused.thread is not threading.main_thread()
+
+
+async def test_what_is_served_and_how_it_is(predictor: Predictor, tmp_path: Path) -> None:
+    champion = predictor.serve("heart", bundles.classifier(tmp_path, 0.25), "3")
+    predictor.slots.of("known")
+    listed: dict[str, Any] = (await predictor.client.get("/models")).json()
+    assert listed["worker"] == 1
+    heart, known = listed["models"]
+    assert known == {"model": "known", "version": None}
+    assert heart == (await predictor.client.get("/models/heart")).json()
+    assert {name: heart[name] for name in ("model", "version", "generation", "ledger", "digest", "runtime")} == {
+        "model": "heart", "version": "3", "generation": 3, "ledger": "l", "digest": champion.digest, "runtime": "onnx",
+    }  # fmt: skip
+    assert heart["runtime_reason"] == "made for a test"
+    assert heart["inputs"][1] == {"name": "y", "type": "double", "required": False}
+    assert datetime.fromisoformat(heart["since"]) == champion.since
+    assert (await predictor.client.get("/models/nobody")).status_code == 404
+
+
+async def test_health_and_readiness(predictor: Predictor) -> None:
+    assert (await predictor.client.get("/health")).json() == {
+        "status": "ok", "worker": 1, "workers_ready": 2, "workers_expected": 2,
+    }  # fmt: skip
+    assert (await predictor.client.get("/ready")).status_code == 200
+    predictor.status = replace(READY, ready=False, bus="unreachable")
+    answer = await predictor.client.get("/ready")
+    assert answer.status_code == 503
+    assert answer.json() == {"ready": False, "bus": "unreachable", "models": []}
+    assert (await predictor.client.get("/health")).status_code == 200
+
+
+async def test_it_documents_itself(predictor: Predictor) -> None:
+    assert (await predictor.client.get("/docs")).status_code == 200
+    document = (await predictor.client.get("/openapi.json")).json()
+    post = document["paths"]["/predict"]["post"]
+    assert post["requestBody"]["content"]["application/json"]["example"]["age"] == 63
+    assert {"400", "409", "413", "422", "503"} <= post["responses"].keys()
