@@ -38,6 +38,8 @@ def merged(brokers: Iterable[NatsBroker]) -> dict[str, Any]:
             document[section] |= part[section]
         for section in ("messages", "schemas"):
             document["components"][section] |= part["components"][section]
+    for server in document["servers"].values():
+        server["host"] = "127.0.0.1:4222"  # the default, whatever this machine's settings say
     return document
 
 
