@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from faststream import BaseMiddleware
 from faststream.message import StreamMessage
+from faststream.nats import NatsBroker, NatsRouter
 from faststream.nats.message import NatsMessage
 from nats.errors import Error as NatsError
 
@@ -69,6 +70,16 @@ class Acknowledge(BaseMiddleware):
 def acknowledging(on_malformed: OnMalformed) -> type[Acknowledge]:
     """Return the middleware with somebody who hears of a malformed message before it is dropped."""
     return type("Acknowledging", (Acknowledge,), {"on_malformed": staticmethod(on_malformed)})
+
+
+def overhear(
+    registrator: NatsBroker | NatsRouter, address: str, handler: Callable[..., Awaitable[None]], **options: Any
+) -> None:
+    """Hear events as they pass, at most once, beside the stream that keeps them.
+
+    Never with a reply: the publisher waits for JetStream's acknowledgement, and would take FastStream's answer for it.
+    """
+    registrator.subscriber(address, no_reply=True, **options)(handler)
 
 
 @asynccontextmanager

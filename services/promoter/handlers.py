@@ -9,7 +9,7 @@ from nats.js.api import ConsumerConfig
 
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import PROMOTER, Promoter, case_of_request, case_of_run
-from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, source_event, subject
+from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
 from shared.events import (
     Event,
     ModelRejected,
@@ -79,5 +79,5 @@ def fleet_router() -> NatsRouter:
         (on_predictor_alive, PredictorAlive, PredictorAlive.type),
     )
     for handler, event, address in subscriptions:
-        router.subscriber(address, title=event.type)(handler)
+        overhear(router, address, handler, title=event.type)
     return router

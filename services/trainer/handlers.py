@@ -6,7 +6,7 @@ from nats.js.api import ConsumerConfig
 
 from services.trainer.children import Children
 from services.trainer.requests import Request, Requests, readable_id, reason_of
-from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, source_event, subject
+from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, overhear, source_event, subject
 from shared.errors import EventError
 from shared.events import Stream, TrainCancelled, TrainRequested, model_name
 
@@ -65,4 +65,4 @@ def _subscribe_to_cancels(broker: NatsBroker, requests: Requests, children: Chil
     )(on_train_cancelled)
     broker.include_router(router)
     # The same message live, to every trainer: whoever is at work on the request stops. One who misses it notices later.
-    broker.subscriber(TrainCancelled.all_subjects(), include_in_schema=False)(on_train_cancelled_now)
+    overhear(broker, TrainCancelled.all_subjects(), on_train_cancelled_now, include_in_schema=False)
