@@ -139,7 +139,7 @@ def _read(archive: Path) -> dict[str, bytes]:
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = tar.extractfile(member)
+    file = tar.extractfile(member) if member.isreg() else None
     if file is None or Path(member.name).name != member.name:
         raise BundleError(f"the bundle holds {member.name!r}, which is not a plain file", "digest")
     return file.read()

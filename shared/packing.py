@@ -122,7 +122,7 @@ def _dump(estimator: Any) -> bytes:
     refused = sorted(set(skops.io.get_untrusted_types(data=content)) - ALLOWED_TYPES)
     if refused:
         raise TrainingError(
-            f"predictors cannot load {', '.join(refused)}: use scikit-learn's own transformers and estimators",
+            f"predictors do not load {', '.join(refused)}: use transformers and estimators of scikit-learn itself",
             kind="unsupported",
         )
     return content

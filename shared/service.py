@@ -1,5 +1,6 @@
 """What every service is built from: a FastStream broker that consumes, and its description for subscribers."""
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,6 +21,8 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         connect_timeout=5,
+        logger=logging.getLogger("faststream"),
+        log_level=logging.DEBUG,  # a line per message is too much; errors are logged as errors all the same
         description="NATS JetStream",
     )
 

@@ -44,17 +44,21 @@ class Follower:
     async def restore(self) -> None:
         """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
         for model, change in await asyncio.to_thread(self._cache.remembered):
-            slot = self._slots.of(model)
-            if isinstance(change, ModelWithdrawn):
-                slot.withdraw(change.ledger, change.generation)
+            try:
+                await self._restore(model, change)
+            except BundleError as error:
+                log.warning("cached champion not served", model=model, check=error.check, error=str(error))
             else:
-                try:
-                    verified = await self._cache.verified(change.bundle, None)
-                except BundleError as error:
-                    log.warning("cached champion not served", model=model, check=error.check, error=str(error))
-                    continue
-                slot.swap(_champion(model, change, verified))
-            self._orders[model].advance(change.ledger, change.generation)
+                self._orders[model].advance(change.ledger, change.generation)
+
+    async def _restore(self, model: str, change: Change) -> None:
+        slot = self._slots.of(model)
+        if isinstance(change, ModelWithdrawn):
+            slot.withdraw(change.ledger, change.generation)
+            return
+        champion = _champion(model, change, await self._cache.verified(change.bundle, None))
+        slot.swap(champion)
+        self._reporter.serving(change, champion, prefetched=False, swap_ms=0.0)
 
     def follow(self, model: str, change: Change) -> None:
         """Take note of a change of a model's champion; one that is not news changes nothing."""

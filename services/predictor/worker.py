@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import chain, repeat
 from typing import Literal
 
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
@@ -29,7 +30,7 @@ from shared.service import document_publishes, make_broker
 from shared.streams import declare_when_reachable
 from shared.telemetry import logger
 
-ATTEMPT_S = 5.0
+FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
 
 log = logger(__name__)
 
@@ -81,7 +82,8 @@ class Worker:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            await self.broker.stop()
+            with suppress(NatsError):  # a server that is away cannot be taken leave of
+                await self.broker.stop()
             await self._follower.stop()
             await self._bus.close()
             self.executor.close()
@@ -102,18 +104,24 @@ class Worker:
 
     async def _connect(self, seat: seats.Seat) -> None:
         """Connect and subscribe, however long it takes; what the cache remembered is served meanwhile."""
-        while True:
-            try:
-                await self._bus.open(ATTEMPT_S)
-                await declare_when_reachable(self._bus.js, self.settings.replicas)
-                return await self.broker.start()
-            except (UnreachableError, NatsError, OSError) as error:
-                log.warning("NATS does not answer", error=str(error))
-                self._link = "unreachable"
-                if self.slots.champions:
-                    seat.say_ready()
-                await self._bus.close()
-                await asyncio.sleep(1)
+        for deadline_s in chain([FIRST_ATTEMPT_S], repeat(ATTEMPT_S)):
+            if await self._connected_within(deadline_s):
+                return
+            self._link = "unreachable"
+            if self.slots.champions:
+                seat.say_ready()
+            await asyncio.sleep(1)
+
+    async def _connected_within(self, deadline_s: float) -> bool:
+        try:
+            await self._bus.open(deadline_s)
+            await declare_when_reachable(self._bus.js, self.settings.replicas)
+            await self.broker.start()
+        except (UnreachableError, NatsError, OSError) as error:
+            log.warning("NATS does not answer", error=str(error))
+            await self._bus.close()
+            return False
+        return True
 
 
 def _end_on_failure(following: "asyncio.Task[None]") -> None:

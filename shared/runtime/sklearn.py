@@ -10,24 +10,35 @@ from shared.bundle import Columns, Output
 from shared.errors import BundleError
 from shared.runtime import Prediction, from_probabilities
 
-# Types outside skops' own trusted set that scikit-learn's estimators hold. The file has no say in this.
+# What scikit-learn's own estimators hold besides the types that skops trusts. The file has no say in this.
+_LOSSES = ("AbsoluteError", "ExponentialLoss", "HalfBinomialLoss", "HalfGammaLoss", "HalfMultinomialLoss",
+           "HalfPoissonLoss", "HalfSquaredError", "HalfTweedieLoss", "HalfTweedieLossIdentity", "HuberLoss",
+           "PinballLoss")  # fmt: skip
+_LINKS = ("HalfLogitLink", "IdentityLink", "Interval", "LogLink", "LogitLink", "MultinomialLogit")
+_KERNELS = ("CompoundKernel", "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern", "Product",
+            "RBF", "RationalQuadratic", "Sum", "WhiteKernel")  # fmt: skip
+_DISTANCES = ("Chebyshev", "Euclidean", "Manhattan", "Minkowski")
+# A forged tree can crash the process; bundles are read only if their digest is the trainer's.
+_TREES = ("sklearn.tree._tree.Tree", "sklearn.neighbors._ball_tree.BallTree", "sklearn.neighbors._kd_tree.KDTree")
 ALLOWED_TYPES = frozenset(
     {
         "numpy.dtype",
-        "sklearn._loss._loss.CyHalfBinomialLoss",
-        "sklearn._loss._loss.CyHalfMultinomialLoss",
-        "sklearn._loss._loss.CyHalfSquaredError",
-        "sklearn._loss.link.IdentityLink",
-        "sklearn._loss.link.Interval",
-        "sklearn._loss.link.LogitLink",
-        "sklearn._loss.link.MultinomialLogit",
-        "sklearn._loss.loss.HalfBinomialLoss",
-        "sklearn._loss.loss.HalfMultinomialLoss",
-        "sklearn._loss.loss.HalfSquaredError",
+        *(f"sklearn._loss._loss.Cy{name}" for name in _LOSSES),
+        *(f"sklearn._loss.loss.{name}" for name in _LOSSES),
+        *(f"sklearn._loss.link.{name}" for name in _LINKS),
+        *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
+        *(f"sklearn.metrics._dist_metrics.{name}Distance64" for name in _DISTANCES),
+        *_TREES,
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
         "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        # A forged tree can crash the process; bundles are read only if their digest is the trainer's.
-        "sklearn.tree._tree.Tree",
+        "sklearn.feature_selection._univariate_selection.f_classif",
+        "sklearn.feature_selection._univariate_selection.f_regression",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.utils._bunch.Bunch",
     }
 )
 

@@ -1,12 +1,13 @@
 """The main job, as users run it: `baton demo --keep`, and then everything that can be done with a running stack."""
 
+import asyncio
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ import httpx
 import psutil
 import pytest
 
+from shared.bus import NatsBus
+from shared.events import ModelServing, Stream
+from shared.follow import follow, last_sequence
+from shared.settings import BusSettings
 from tests.servers import wait_for
 from tests.stack import BATON, RunningStack, running_stack
 
@@ -86,32 +91,61 @@ def test_several_rows_and_bad_rows(stack: RunningStack) -> None:
     assert httpx.post(url.replace(MODEL, "no-such"), json=PATIENT).status_code == 404
 
 
-def test_the_alias_moved_through_mlflows_rest_api_swaps_every_worker(stack: RunningStack) -> None:
-    wanted = "1" if workers(stack)[0] == "2" else "2"
-    alias = {"name": MODEL, "alias": "champion", "version": wanted}
-    httpx.post(f"{stack.state.urls['mlflow']}/api/2.0/mlflow/registered-models/alias", json=alias).raise_for_status()
-    wait_until_served(stack, wanted)
-    print_last_delays(stack)
+async def served_after(stack: RunningStack, change: Callable[[], object]) -> dict[int, ModelServing]:
+    """Make a change from outside Baton, and return what each worker says when it serves it."""
+    async with NatsBus(BusSettings(nats_url=stack.state.urls["nats"]), "test") as bus:
+        after = await last_sequence(bus.js, Stream.LIFECYCLE)
+        await asyncio.to_thread(change)
+        serving: dict[int, ModelServing] = {}
+        async with asyncio.timeout(30):
+            async for received in follow(bus, Stream.LIFECYCLE, [ModelServing.subject(MODEL)], after):
+                assert isinstance(received.event, ModelServing)
+                serving[received.event.worker] = received.event
+                if len(serving) == 2:
+                    break
+    return serving
 
 
-def test_the_stage_moved_by_mlflows_client_swaps_every_worker(stack: RunningStack) -> None:
-    wanted = "1" if workers(stack)[0] == "2" else "2"
+def other_version(stack: RunningStack) -> str:
+    return "1" if workers(stack)[0] == "2" else "2"
+
+
+def set_alias(stack: RunningStack, version: str) -> None:
+    url = f"{stack.state.urls['mlflow']}/api/2.0/mlflow/registered-models/alias"
+    alias = {"name": MODEL, "alias": "champion", "version": version}
+    httpx.post(url, json=alias, timeout=30).raise_for_status()
+
+
+def set_stage(stack: RunningStack, version: str) -> None:
     script = (
         "import mlflow, sys; mlflow.MlflowClient().transition_model_version_stage("
         "sys.argv[1], sys.argv[2], 'Production', archive_existing_versions=True)"
     )
-    command = [sys.executable, "-W", "ignore", "-c", script, MODEL, wanted]
+    command = [sys.executable, "-W", "ignore", "-c", script, MODEL, version]
     subprocess.run(command, env=stack.environment, check=True, timeout=60)
-    wait_until_served(stack, wanted)
-    print_last_delays(stack)
-    url = f"{stack.state.urls['mlflow']}/api/2.0/mlflow/registered-models/alias"
-    answer = httpx.get(url, params={"name": MODEL, "alias": "champion"}).json()
-    assert answer["model_version"]["version"] == wanted
 
 
-def print_last_delays(stack: RunningStack) -> None:
-    log = (stack.data_dir / "logs" / "predictor.log").read_text()
-    print("delays in the predictor's log:", re.findall(r"delay_ms=([0-9.]+)", log)[-2:])
+@pytest.mark.parametrize("change", [set_alias, set_stage], ids=["alias over REST", "stage with MLflow's client"])
+async def test_a_change_made_in_mlflow_swaps_every_worker(
+    stack: RunningStack, change: Callable[[RunningStack, str], None]
+) -> None:
+    wanted = other_version(stack)
+    serving = await served_after(stack, lambda: change(stack, wanted))
+    assert {event.version for event in serving.values()} == {wanted}
+    assert set(workers(stack).values()) == {wanted}
+    print(f"{change.__name__}: commit to serving", {worker: f"{e.delay_ms:.1f} ms" for worker, e in serving.items()})
+
+
+async def test_alias_and_stage_agree_afterwards(stack: RunningStack) -> None:
+    wanted = other_version(stack)
+    await served_after(stack, lambda: set_alias(stack, wanted))
+    url = f"{stack.state.urls['mlflow']}/api/2.0/mlflow/model-versions/get"
+
+    def in_production() -> bool:
+        answer = httpx.get(url, params={"name": MODEL, "version": wanted}, timeout=30).json()
+        return bool(answer["model_version"]["current_stage"] == "Production")
+
+    await asyncio.to_thread(wait_for, "the champion to be in stage Production", in_production)
 
 
 @pytest.mark.parametrize("example", ["01_request_training.py", "03_predict.py"])
@@ -198,17 +232,12 @@ CHILDREN = ["nats", "postgres", "mlflow", "trainer", "promoter", "predictor", "a
 def test_a_killed_child_heals_and_a_request_published_right_after_ends_served(stack: RunningStack, child: str) -> None:
     before = workers(stack)
     processes_of(stack)[child].kill()
-    request = httpx.post  # the predictor must go on answering whatever else is down
     done = stack.baton("train", MODEL, "-r", "logistic-regression", "-p", "C=0.1", "--wait", "--json", timeout=180)
     assert done.returncode in {0, 3}, done.stderr
     version = json.loads(done.stdout)["finished"]["version"]
-    httpx.post(
-        f"{stack.state.urls['mlflow']}/api/2.0/mlflow/registered-models/alias",
-        json={"name": MODEL, "alias": "champion", "version": version},
-        timeout=30,
-    ).raise_for_status()
+    set_alias(stack, version)
     wait_until_served(stack, version)
-    answer: dict[str, Any] = request(f"{stack.state.urls['predictor']}/predict", json=PATIENT).json()
+    answer: dict[str, Any] = httpx.post(f"{stack.state.urls['predictor']}/predict", json=PATIENT).json()
     assert answer["version"] == version
     assert version not in before.values()
 

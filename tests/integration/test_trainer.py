@@ -1,14 +1,15 @@
 """The trainer as a process, on real NATS, MLflow and PostgreSQL."""
 
 import asyncio
-import json
 import os
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import mlflow.sklearn
 import psutil
 import pytest
 from mlflow import MlflowClient
@@ -157,6 +158,8 @@ async def test_a_request_ends_in_a_run_a_version_and_a_bundle(
     assert client.get_experiment(run.info.experiment_id).name == "heart-disease-classification"
     plots = {artifact.path for artifact in client.list_artifacts(finished.run_id, "plots")}
     assert plots == {"plots/confusion_matrix.png", "plots/roc_curve.png"}
+    mlflow.set_tracking_uri(tracking_uri)
+    assert mlflow.sklearn.load_model("models:/heart/1").classes_.tolist() == [0, 1]
     registry = Registry(tracking_uri)
     holdout = registry.download(finished.run_id, finished.holdout.artifact, tmp_path)
     assert holdout.stat().st_size > 0
@@ -266,18 +269,44 @@ def _is_job(child: psutil.Process) -> bool:
     return parent is not None and "forkserver" in " ".join(parent.cmdline())
 
 
-async def test_children_die_with_their_trainer(environment: dict[str, str], bus: NatsBus, tmp_path: Path) -> None:
-    environment = {**environment, "BATON_TRAINER_DIR": str(tmp_path)}
-    with trainer_process(environment, tmp_path / "trainer.log") as process:
-        async with requested(bus, "orphans", recipe="sleeping") as (request, listener):
-            await listener.until(RunProgress)
-            family = process.children(recursive=True)
-            os.kill(process.pid, 9)
-            await asyncio.to_thread(process.wait, 10)
+async def test_what_a_killed_trainer_was_at_work_on_is_taken_over(
+    trainer: psutil.Process, environment: dict[str, str], bus: NatsBus, tmp_path: Path
+) -> None:
+    log = tmp_path / "trainer.log"
+    with trainer_process({**environment, "BATON_CONCURRENCY": "2"}, log) as other:
+        async with AsyncExitStack() as stack:
+            asked = [await stack.enter_async_context(requested(bus, "orphans", recipe="sleeping")) for _ in range(3)]
+            for _, listener in asked:  # one at the first trainer, two at the other, all at once
+                await listener.until(RunProgress)
+            family = other.children(recursive=True)
+            assert sum(_is_job(child) for child in family) == 2
+            os.kill(other.pid, signal.SIGKILL)
             _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
             assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
-            await bus.publish(TrainCancelled(request_id=request.request_id or "", actor="me"), "orphans")
+            for request, _ in asked:
+                await bus.publish(TrainCancelled(request_id=request.request_id or "", actor="me"), "orphans")
+            ends = [await listener.until(RunFinished, RunFailed) for _, listener in asked]
+    assert [end.kind for end in ends if isinstance(end, RunFailed)] == ["cancelled"] * 3
 
 
-def test_recipes_are_documented_by_their_schema() -> None:
-    assert json.loads(TrainRequested(recipe="a", dataset="b").model_dump_json())["params"] == {}
+@pytest.mark.parametrize(
+    ("body", "identity"),
+    [(b'{"request_id": "my-own-id", "recipe": 1}', "my-own-id"), (b'{"recipe": "a"}', "urn=3Aorder=3A7")],
+)
+async def test_a_malformed_request_is_answered_by_the_id_it_has(
+    trainer: psutil.Process, bus: NatsBus, body: bytes, identity: str
+) -> None:
+    after = await last_sequence(bus.js, Stream.LIFECYCLE)
+    await bus.js.publish("train.requested.named", body, headers={"ce-id": "urn:order:7"})
+    failed = await Listener(follow(bus, Stream.LIFECYCLE, ["run.failed.named"], after), identity).until(RunFailed)
+    assert isinstance(failed, RunFailed)
+    assert failed.kind == "malformed"
+
+
+async def test_a_subject_with_more_than_one_token_is_malformed(trainer: psutil.Process, bus: NatsBus) -> None:
+    after = await last_sequence(bus.js, Stream.LIFECYCLE)
+    body = TrainRequested(recipe="own-tree", dataset="heart-disease", request_id="dotted").model_dump_json()
+    await bus.js.publish("train.requested.my.model", body.encode())
+    failed = await Listener(follow(bus, Stream.LIFECYCLE, ["run.failed.>"], after), "dotted").until(RunFailed)
+    assert isinstance(failed, RunFailed)
+    assert failed.kind == "malformed"

@@ -171,6 +171,7 @@ async def test_a_restart_serves_what_was_served_without_the_bus(parts: Parts) ->
     again.follower.follow("gone", withdrawn(2))
     await again.follower.settled()
     assert version(again, "a") == "1", "a replay of what was restored is not news"
+    assert {model for model, _ in await again.reported(ModelServing, 2)} == {"a", "b"}
 
 
 async def test_what_cannot_be_restored_is_left_to_the_bus(parts: Parts) -> None:

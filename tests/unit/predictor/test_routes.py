@@ -1,5 +1,6 @@
 """The HTTP interface over real slots and tiny real bundles."""
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 from shared.bundle import Columns
+from shared.events import subject_token
 from shared.runtime import Prediction
 from shared.verification import verify
 from tests import bundles
@@ -86,16 +88,10 @@ async def test_regression_answers_a_number(predictor: Predictor, tmp_path: Path)
 @pytest.mark.parametrize("model", ["a/b", "ü %2F.x", "predict", "models/x/predict"])
 async def test_any_name_can_be_asked(predictor: Predictor, tmp_path: Path, model: str) -> None:
     predictor.serve(model, bundles.classifier(tmp_path, 0.25))
-    url = httpx.URL("http://predictor").copy_with(raw_path=f"/models/{_quoted(model)}/predict".encode())
+    url = httpx.URL("http://predictor").copy_with(raw_path=f"/models/{subject_token(model)}/predict".encode())
     assert (await predictor.client.post(url, json={"x": 1})).json()["model"] == model
-    url = url.copy_with(raw_path=f"/models/{_quoted(model)}".encode())
+    url = url.copy_with(raw_path=f"/models/{subject_token(model)}".encode())
     assert (await predictor.client.get(url)).json()["model"] == model
-
-
-def _quoted(model: str) -> str:
-    from shared.events import subject_token
-
-    return subject_token(model)
 
 
 async def test_who_is_not_served(predictor: Predictor, tmp_path: Path) -> None:
@@ -168,8 +164,6 @@ class PausedRuntime:
 
 
 async def test_a_request_ends_with_the_model_that_it_began_with(predictor: Predictor, tmp_path: Path) -> None:
-    import asyncio
-
     first = predictor.serve("heart", bundles.classifier(tmp_path, 0.25), "1")
     paused = PausedRuntime()
     slow = replace(

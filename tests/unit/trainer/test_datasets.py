@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from services.trainer.datasets import Dataset, Datasets
+from services.trainer.holdout import is_held_out
 from services.trainer.settings import HEART_DISEASE, DatasetSettings
 from shared.errors import RequestError
 
@@ -150,15 +151,13 @@ def test_what_cannot_be_trained_on_is_refused(
 
 
 def test_a_class_of_held_out_rows_only_is_refused(tmp_path: Path) -> None:
-    held_out = load(write(tmp_path, {"y": TWO_CLASSES})).held_out
-    for row in np.flatnonzero(held_out):  # its class is part of the row, so not every one stays held out
-        values = [*TWO_CLASSES[:row], "rare", *TWO_CLASSES[row + 1 :]]
-        try:
-            load(write(tmp_path, {"y": values}))
-        except RequestError as error:
-            assert "rare" in str(error)
-            return
-    pytest.fail("no row stayed held out")
+    rare = [[*TWO_CLASSES[:row], "rare", *TWO_CLASSES[row + 1 :]] for row in range(ROWS)]
+    x = np.arange(float(ROWS))
+    held_out = (y for row, y in enumerate(rare) if is_held_out(pd.DataFrame({"x": x, "y": y}))[row])
+    path = write(tmp_path, {"y": next(held_out)})
+    with pytest.raises(RequestError, match="too rare to train on: rare") as raised:
+        load(path)
+    assert raised.value.field == "target"
 
 
 def test_equal_rows_cannot_be_held_out(tmp_path: Path) -> None:

@@ -1,0 +1,374 @@
+"""The predictor as processes on real NATS: swaps under load, rejections, lost consumers, killed workers, no NATS."""
+
+import asyncio
+import os
+import signal
+import socket
+import statistics
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+import pytest
+
+from shared.bus import NatsBus
+from shared.events import (
+    BundleRef,
+    Event,
+    ModelPromoted,
+    ModelRejected,
+    ModelServing,
+    ModelWithdrawn,
+    RunFinished,
+    Stream,
+)
+from shared.follow import follow, last_sequence
+from shared.settings import BusSettings
+from shared.streams import declare_when_reachable
+from tests import bundles
+from tests.servers import answers, free_port, running, wait_for
+
+WORKERS = 2
+
+Said = TypeVar("Said", bound=Event)
+
+
+@dataclass
+class Predictor:
+    """A running predictor: its supervising process, where it answers, what it logs."""
+
+    process: psutil.Process
+    url: str
+    log: Path
+
+    def get(self, path: str) -> Any:
+        return httpx.get(f"{self.url}{path}", timeout=5).json()
+
+    def predict(self, model: str) -> httpx.Response:
+        return httpx.post(f"{self.url}/models/{model}/predict", json={"x": 1}, timeout=5)
+
+    def workers(self) -> list[psutil.Process]:
+        return [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]
+
+    def all_ready(self) -> bool:
+        try:
+            return bool(self.get("/health")["workers_ready"] == WORKERS)
+        except httpx.HTTPError:
+            return False
+
+
+@contextmanager
+def predictor_process(nats_url: str, folder: Path, port: int | None = None) -> Iterator[Predictor]:
+    port = port or free_port()
+    environment = {
+        "BATON_NATS_URL": nats_url,
+        "BATON_PREDICTOR_PORT": str(port),
+        "BATON_PREDICTOR_NAME": f"predictor-{folder.name}",
+        "BATON_CACHE_DIR": str(folder / "cache"),
+        "PREDICTOR_WORKERS": str(WORKERS),
+    }
+    log = folder / "predictor.log"
+    with running([sys.executable, "-m", "services.predictor"], log, environment) as process:
+        predictor = Predictor(psutil.Process(process.pid), f"http://127.0.0.1:{port}", log)
+        wait_for(f"{WORKERS} workers (see {log})", predictor.all_ready)
+        yield predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
+    with predictor_process(nats_url, tmp_path_factory.mktemp("predictor")) as process:
+        yield process
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
+    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
+        await declare_when_reachable(opened.js, 1)
+        yield opened
+
+
+class Model:
+    """A model of one test: publishes what trainer and relay would, and hears what the predictors say of it."""
+
+    def __init__(self, bus: NatsBus, folder: Path) -> None:
+        self.name = f"model-{uuid.uuid4()}"
+        self.shares: dict[str, float] = {}
+        self._bus = bus
+        self._folder = folder
+        self._generation = 0
+
+    async def bundle(self, share: float, **changed: float) -> BundleRef:
+        return await self._bus.put_bundle(*bundles.classifier(self._folder, share, **changed))
+
+    async def finish(self, ref: BundleRef) -> None:
+        run = RunFinished(request_id="r", run_id="r", version="0", metrics={}, bundle=ref)
+        await self._bus.publish(run, self.name)
+
+    async def promote(self, ref: BundleRef, share: float) -> str:
+        self._generation += 1
+        version = str(self._generation)
+        self.shares[version] = share
+        promoted = ModelPromoted(version=version, bundle=ref, **self._change())
+        await self._bus.publish(promoted, self.name)
+        return version
+
+    async def withdraw(self) -> None:
+        self._generation += 1
+        await self._bus.publish(ModelWithdrawn(**self._change()), self.name)
+
+    def _change(self) -> dict[str, Any]:
+        return {
+            "generation": self._generation,
+            "ledger": "l",
+            "actor": "test",
+            "reason": "",
+            "committed_at": datetime.now(UTC),
+        }
+
+    async def said(self, kind: type[Said], version: str, after: int = 0) -> dict[int, Said]:
+        """Wait until every worker said something of a version; return it by worker."""
+        found: dict[int, Said] = {}
+        async with asyncio.timeout(20):
+            async for received in follow(self._bus, Stream.LIFECYCLE, [kind.subject(self.name)], after):
+                event: Any = received.event
+                if event.version == version:
+                    found[event.worker] = event
+                if len(found) == WORKERS:
+                    break
+        return found
+
+    async def serve(self, share: float, *, prefetch: bool = False) -> dict[int, ModelServing]:
+        """Promote a bundle that answers `share`, and wait until every worker serves it."""
+        ref = await self.bundle(share)
+        if prefetch:
+            await self.finish(ref)
+        return await self.said(ModelServing, await self.promote(ref, share))
+
+
+@pytest.fixture
+def model(bus: NatsBus, tmp_path: Path) -> Model:
+    return Model(bus, tmp_path)
+
+
+def share_of(answer: httpx.Response) -> float:
+    share: float = answer.json()["probabilities"]["1"]
+    return share
+
+
+async def asked(predictor: Predictor, model: Model) -> httpx.Response:
+    return await asyncio.to_thread(predictor.predict, model.name)
+
+
+async def test_a_promotion_serves_on_every_worker(predictor: Predictor, model: Model) -> None:
+    assert (await asked(predictor, model)).status_code == 404
+    served = await model.serve(0.25)
+    assert served.keys() == {0, 1}
+    answer = await asked(predictor, model)
+    assert (answer.json()["model"], answer.json()["version"]) == (model.name, "1")
+    assert share_of(answer) == pytest.approx(0.25)
+    print("\nnot prefetched, delay_ms:", [round(said.delay_ms, 1) for said in served.values()])
+
+
+async def test_withdrawn_and_prefetched_models_are_known(predictor: Predictor, model: Model) -> None:
+    await model.finish(await model.bundle(0.25))
+    await status_becomes(predictor, model, 503)
+    await model.serve(0.25)
+    await model.withdraw()
+    await status_becomes(predictor, model, 503)
+    assert "champion" in (await asked(predictor, model)).json()["detail"]
+    await model.serve(0.3)
+
+
+async def status_becomes(predictor: Predictor, model: Model, status: int) -> None:
+    """Wait until whichever worker is asked answers with a status."""
+    same = 0
+    async with asyncio.timeout(20):
+        while same < 20:
+            same = same + 1 if (await asked(predictor, model)).status_code == status else 0
+
+
+async def test_steady_requests_during_twenty_swaps_lose_nothing(predictor: Predictor, model: Model) -> None:
+    shares = [0.1, 0.2, 0.3, 0.4]
+    refs = [await model.bundle(share) for share in shares]
+    await model.serve(0.5)
+    for ref in refs:
+        await model.finish(ref)
+    await asyncio.to_thread(wait_for, "prefetches", lambda: _prefetched(predictor, model) >= WORKERS * len(refs), 20)
+    done, seen, delays = asyncio.Event(), [], []
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        while not done.is_set():
+            answer = await client.post(f"/models/{model.name}/predict", json={"x": 1})
+            assert answer.status_code == 200, answer.text
+            seen.append(answer.json()["version"])
+            assert share_of(answer) == pytest.approx(model.shares[seen[-1]]), "an answer is of the version it names"
+
+    async with httpx.AsyncClient(base_url=predictor.url, timeout=10) as client, asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(ask(client))
+        for swap in range(20):
+            version = await model.promote(refs[swap % 4], shares[swap % 4])
+            served = await model.said(ModelServing, version)
+            assert all(said.prefetched for said in served.values())
+            delays += [said.delay_ms for said in served.values()]
+        done.set()
+    print(
+        f"\n20 swaps, {len(seen)} requests, 0 failed, {len(set(seen))} versions seen; prefetched delay_ms:"
+        f" p50 {statistics.median(delays):.1f}, max {max(delays):.1f}"
+    )
+    assert len(set(seen)) > 2
+    assert statistics.median(delays) < 50
+
+
+def _prefetched(predictor: Predictor, model: Model) -> int:
+    lines = predictor.log.read_text().splitlines()
+    return sum("challenger prefetched" in line and model.name in line for line in lines)
+
+
+async def test_a_bundle_with_other_answers_is_rejected_and_the_old_one_serves(
+    predictor: Predictor, model: Model
+) -> None:
+    await model.serve(0.25)
+    wrong = await model.bundle(0.75, golden_share=0.7)
+    rejected = await model.said(ModelRejected, await model.promote(wrong, 0.75))
+    assert {said.check for said in rejected.values()} == {"golden"}
+    for _ in range(10):
+        assert share_of(await asked(predictor, model)) == pytest.approx(0.25)
+    await model.serve(0.3)
+
+
+async def test_a_malformed_promotion_neither_stops_nor_withdraws(
+    predictor: Predictor, bus: NatsBus, model: Model
+) -> None:
+    await model.serve(0.25)
+    withdrawal_like = ModelWithdrawn(**model._change() | {"generation": 99}).model_dump_json().encode()
+    for body in (b"{", b"{}", withdrawal_like):
+        await bus.js.publish(ModelPromoted.subject(model.name), body, stream=Stream.CHAMPIONS)
+    await model.serve(0.3)
+    assert share_of(await asked(predictor, model)) == pytest.approx(0.3)
+
+
+async def test_a_consumer_that_the_server_forgot_is_made_anew(predictor: Predictor, bus: NatsBus, model: Model) -> None:
+    await model.serve(0.25)
+    for stream in (Stream.CHAMPIONS, Stream.LIFECYCLE):
+        for consumer in await bus.js.consumers_info(stream):
+            if not consumer.config.durable_name:
+                await bus.js.delete_consumer(stream, consumer.name)
+    started = monotonic()
+    await model.serve(0.75)
+    print(f"\nconsumers deleted; the next promotion served after {monotonic() - started:.1f} s")
+    assert share_of(await asked(predictor, model)) == pytest.approx(0.75)
+
+
+async def test_a_killed_worker_is_replaced_and_its_index_used_again(predictor: Predictor, model: Model) -> None:
+    await model.serve(0.25)
+    victim = predictor.workers()[0]
+    started = monotonic()
+    victim.kill()
+    await asyncio.to_thread(victim.wait, 10)
+    assert share_of(await asked(predictor, model)) == pytest.approx(0.25), "the port never refuses"
+    await asyncio.to_thread(wait_for, "a new worker", predictor.all_ready)
+    print(f"\nworker killed; replaced and ready after {monotonic() - started:.1f} s")
+    assert (await model.serve(0.75)).keys() == {0, 1}
+
+
+async def test_a_missing_bundle_keeps_nobody_from_being_ready(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
+    missing, served = Model(bus, tmp_path), Model(bus, tmp_path)
+    await missing.promote(BundleRef(object="sha256-none", digest="sha256:none", size=1), 0)
+    await served.promote(await served.bundle(0.25), 0.25)
+    with predictor_process(nats_url, tmp_path) as predictor:
+        assert share_of(await asked(predictor, served)) == pytest.approx(0.25)
+        assert (await asked(predictor, missing)).status_code == 503
+        answer = await asyncio.to_thread(httpx.get, f"{predictor.url}/ready")
+        assert answer.status_code == 200
+        assert answer.json()["bus"] == "connected"
+
+
+async def test_a_stop_finishes_what_was_begun_and_leaves_nothing(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
+    model = Model(bus, tmp_path)
+    await model.promote(await model.bundle(0.25), 0.25)
+    with predictor_process(nats_url, tmp_path) as predictor:
+        family = [predictor.process, *predictor.process.children(recursive=True)]
+        answer = await asyncio.to_thread(_stop_while_asking, predictor, model)
+        assert answer.startswith(b"HTTP/1.1 200 OK"), answer
+        assert model.name.encode() in answer
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
+        assert not alive
+
+
+def _stop_while_asking(predictor: Predictor, model: Model) -> bytes:
+    """Send half of a request, stop the predictor, send the rest, return the answer."""
+    body = b'{"x": 1}'
+    host, port = predictor.url.removeprefix("http://").split(":")
+    head = f"POST /models/{model.name}/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head.encode() + body[:3])
+        predictor.get("/health")  # whoever answers this: the half request was accepted before
+        os.kill(predictor.process.pid, signal.SIGTERM)
+        wait_for("the stop to begin", lambda: "Terminated child process" in predictor.log.read_text(), 10)
+        connection.sendall(body[3:])
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
+def test_workers_end_with_the_process_that_started_them(nats_url: str, tmp_path: Path) -> None:
+    port = free_port()
+    with predictor_process(nats_url, tmp_path, port) as predictor:
+        family = predictor.process.children(recursive=True)
+        predictor.process.kill()
+        _, alive = psutil.wait_procs(family, timeout=15)
+        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    with predictor_process(nats_url, tmp_path, port) as predictor:
+        assert predictor.all_ready()
+
+
+@contextmanager
+def nats_server(port: int, folder: Path) -> Iterator[None]:
+    monitor = free_port()
+    binary = Path(sys.executable).parent / "nats-server"
+    command = [str(binary), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor), "-js", "-sd", str(folder / "js")]
+    with running(command, folder / "nats.log"):
+        wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
+        yield
+
+
+async def test_without_nats_a_restarted_predictor_serves_from_its_cache_and_follows_later(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"nats://127.0.0.1:{port}"
+    with nats_server(port, tmp_path):
+        async with NatsBus(BusSettings(nats_url=url), "test") as bus:
+            await declare_when_reachable(bus.js, 1)
+            model, gone = Model(bus, tmp_path), Model(bus, tmp_path)
+            await model.promote(await model.bundle(0.25), 0.25)
+            await gone.promote(await gone.bundle(0.25), 0.25)
+            await gone.withdraw()
+            with predictor_process(url, tmp_path):
+                await model.said(ModelServing, "1")
+    started = monotonic()
+    with predictor_process(url, tmp_path) as predictor:
+        print(f"\nwithout NATS: all workers serve from the cache after {monotonic() - started:.1f} s")
+        for _ in range(10):
+            assert share_of(await asked(predictor, model)) == pytest.approx(0.25)
+        assert (await asked(predictor, gone)).status_code == 503
+        ready = await asyncio.to_thread(predictor.get, "/ready")
+        assert ready == {"ready": True, "bus": "unreachable", "models": [model.name]}
+        for share in (0.75, 0.5):  # when NATS comes at last, and when it comes back
+            with nats_server(port, tmp_path):
+                async with NatsBus(BusSettings(nats_url=url), "test") as bus:
+                    model._bus = bus
+                    after = await last_sequence(bus.js, Stream.LIFECYCLE)
+                    version = await model.promote(await model.bundle(share), share)
+                    await model.said(ModelServing, version, after)
+            assert share_of(await asked(predictor, model)) == pytest.approx(share)
+        await asyncio.to_thread(
+            wait_for, "the bus to be missed", lambda: predictor.get("/ready")["bus"] == "unreachable", 10
+        )
+    assert "Traceback" not in predictor.log.read_text()

@@ -1,0 +1,70 @@
+"""Runtimes: both give one answer for the same rows, and say what they cannot load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from shared.bundle import MODEL_FILES, Manifest, Output
+from shared.errors import BundleError
+from shared.packing import _convert, inputs_of, output_of
+from shared.runtime import from_probabilities, load
+from shared.runtime.onnx import OnnxRuntime
+from shared.runtime.sklearn import SklearnRuntime
+from tests.unit.shared.kit import classes, fitted, packed, table
+
+
+def test_both_runtimes_give_the_same_answers(tmp_path: Path) -> None:
+    frame = table()
+    model = fitted(frame, LogisticRegression(), classes(frame))
+    inputs, output = inputs_of(model), output_of(model.estimator)
+    skops.io.dump(model.estimator, tmp_path / "model.skops")
+    columns = {column.name: column.array(frame[column.name].tolist()) for column in inputs}
+    compiled = OnnxRuntime(_convert(model.estimator, inputs, output), output).predict(columns)
+    interpreted = SklearnRuntime(tmp_path / "model.skops", output).predict(columns)
+    assert compiled.values == interpreted.values
+    assert compiled.probabilities is not None
+    assert interpreted.probabilities is not None
+    np.testing.assert_allclose(compiled.probabilities, interpreted.probabilities, atol=1e-5)
+
+
+def test_of_equally_probable_classes_the_first_is_the_answer() -> None:
+    output = Output(kind="classification", classes=["a", "b"], probabilities=True)
+    assert from_probabilities(np.array([[0.5, 0.5], [0.1, 0.9]]), output).values == ["a", "b"]
+
+
+def test_types_that_baton_does_not_allow_are_not_loaded(tmp_path: Path) -> None:
+    evil = Pipeline([("run", FunctionTransformer(func=subprocess.check_output)), ("model", LogisticRegression())])
+    skops.io.dump(evil, tmp_path / "model.skops")
+    with pytest.raises(BundleError, match=r"not allowed: subprocess\.check_output") as raised:
+        SklearnRuntime(tmp_path / "model.skops", Output(kind="regression"))
+    assert raised.value.check == "load"
+
+
+@pytest.mark.parametrize("kind", ["onnx", "sklearn"])
+def test_a_file_that_is_no_model_is_not_loaded(tmp_path: Path, kind: str) -> None:
+    (tmp_path / MODEL_FILES[kind]).write_bytes(b"no model")
+    manifest = packed(tmp_path / "bundle.tar").model_copy(update={"runtime": kind})
+    with pytest.raises(BundleError, match="cannot be loaded") as raised:
+        load(tmp_path, manifest)
+    assert raised.value.check == "load"
+
+
+def test_a_compiled_model_needs_no_scikit_learn(tmp_path: Path) -> None:
+    manifest: Manifest = packed(tmp_path / "bundle.tar")
+    program = f"""
+import sys
+from pathlib import Path
+from shared.verification import verify
+verify(Path({str(tmp_path / "bundle.tar")!r}), Path({str(tmp_path / "model")!r}), {manifest.digest()!r})
+heavy = sorted({{"sklearn", "pandas", "skops", "mlflow", "skl2onnx", "scipy"}} & sys.modules.keys())
+print(heavy)
+"""
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
