@@ -87,6 +87,11 @@ class Requests:
             if error.kind == "crashed" and attempt < self._settings.max_attempts:
                 raise
             return _failed(request, error.kind, error, attempt)
+        except Exception as error:  # what nobody foresaw: it may pass, but is not tried for ever
+            if attempt < self._settings.max_attempts:
+                raise
+            log.exception("given up", request=request.id, model=request.model)
+            return _failed(request, "failed", error, attempt)
 
     async def _count(self, request: Request, attempts: int) -> None:
         started = RequestState(state="started", model=request.model, attempts=attempts)

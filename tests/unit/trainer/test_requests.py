@@ -154,6 +154,14 @@ async def test_a_bus_that_breaks_anywhere_leaves_one_end_and_one_version(case: C
     assert case.bus.states["r"].state == "finished"
 
 
+async def test_what_nobody_foresaw_is_tried_again_but_not_for_ever(tmp_path: Path) -> None:
+    case = Case(tmp_path, *[ValueError("a bug")] * 9)
+    assert await case.deliver() == 3
+    (failed,) = case.bus.ends
+    assert isinstance(failed, RunFailed)
+    assert (failed.kind, failed.message, failed.attempts) == ("failed", "a bug", 3)
+
+
 @pytest.mark.parametrize("broken", ["publish:run.failed", "state:failed"])
 async def test_a_failure_that_was_decided_stays_one(tmp_path: Path, broken: str) -> None:
     case = Case(tmp_path, TrainingError("out of luck"), None)
