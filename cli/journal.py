@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from shared.bus import NatsBus
 from shared.errors import UnreachableError
-from shared.events import Event, Stream
+from shared.event import Event, Stream
 from shared.follow import Received, follow, last_sequence
 
 Found = TypeVar("Found")

@@ -12,7 +12,7 @@ from rich.table import Table
 from cli import endpoints, output
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from shared.errors import BatonError, UnreachableError
-from shared.events import subject_token
+from shared.event import subject_token
 
 
 def register(app: typer.Typer) -> None:

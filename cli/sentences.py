@@ -1,7 +1,7 @@
 """Each event as one line for people."""
 
+from shared.event import Event
 from shared.events import (
-    Event,
     ModelPromoted,
     ModelRejected,
     ModelServing,

@@ -14,7 +14,8 @@ from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from cli.sentences import sentence
 from shared.bus import NatsBus
 from shared.errors import BatonError, UnreachableError
-from shared.events import Event, ModelServing, PromotionDecided, RunFailed, RunFinished, Stream, TrainRequested
+from shared.event import Event, Stream
+from shared.events import ModelServing, PromotionDecided, RunFailed, RunFinished, TrainRequested
 from shared.follow import follow, last_sequence
 
 

@@ -12,7 +12,8 @@ from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from cli.sentences import sentence
 from shared.bus import NatsBus
 from shared.errors import EventError
-from shared.events import CATALOGUE, parse, subject_token
+from shared.event import subject_token
+from shared.events import CATALOGUE, parse
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,8 @@ from pydantic import BaseModel, ConfigDict
 
 from shared import cloudevents
 from shared.errors import BundleError, EventError, PromotionConflictError, UnreachableError
-from shared.events import BundleRef, Event, RunFailed, RunFinished, parse
+from shared.event import Event
+from shared.events import BundleRef, RunFailed, RunFinished, parse
 from shared.settings import BusSettings
 from shared.streams import MODELS, REQUESTS
 

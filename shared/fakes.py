@@ -7,7 +7,8 @@ from pathlib import Path
 from shared import cloudevents
 from shared.bus import Published, RequestState
 from shared.errors import BundleError, PromotionConflictError
-from shared.events import BundleRef, Event, parse
+from shared.event import Event
+from shared.events import BundleRef, parse
 
 
 class InMemoryBus:

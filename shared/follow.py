@@ -11,7 +11,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from shared.bus import NatsBus
-from shared.events import Event, Stream, parse
+from shared.event import Event, Stream
+from shared.events import parse
 
 FETCH_S = 1.0
 RETRY_S = 0.25

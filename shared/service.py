@@ -2,14 +2,16 @@
 
 import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI, Specification
 from faststream.specification.asyncapi import get_asyncapi_html
+from nats.errors import Error as NatsError
 
-from shared.events import Event
+from shared.event import Event
 from shared.settings import ServiceSettings
 
 
@@ -25,6 +27,12 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
         log_level=logging.DEBUG,  # a line per message is too much; errors are logged as errors all the same
         description="NATS JetStream",
     )
+
+
+async def stop_broker(broker: NatsBroker) -> None:
+    """Stop consuming; a server that is away cannot be taken leave of."""
+    with suppress(NatsError):
+        await broker.stop()
 
 
 def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> None:

@@ -12,6 +12,7 @@ from nats.js.api import (
 )
 from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
 
+from shared.event import Stream
 from shared.events import (
     ModelPromoted,
     ModelRejected,
@@ -19,7 +20,6 @@ from shared.events import (
     ModelWithdrawn,
     PromotionDecided,
     PromotionRequested,
-    Stream,
     TrainCancelled,
     TrainRequested,
 )

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 
 from shared.bus import Bus
 from shared.errors import BundleError, EventError
-from shared.events import BundleRef, ModelPromoted, ModelWithdrawn, parse, subject_token
+from shared.event import subject_token
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn, parse
 from shared.telemetry import logger
 from shared.verification import VerifiedModel, verify
 

@@ -11,7 +11,8 @@ from services.predictor.follower import Follower
 from services.predictor.slot import Slots
 from shared.delivery import Acknowledge, subject
 from shared.errors import BundleError
-from shared.events import Event, ModelPromoted, ModelWithdrawn, RunFinished, Stream, model_name
+from shared.event import Event, Stream, model_name
+from shared.events import ModelPromoted, ModelWithdrawn, RunFinished
 from shared.telemetry import logger
 
 FORGET_AFTER_S = 30.0

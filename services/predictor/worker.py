@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from itertools import chain, repeat
 from typing import Literal
 
@@ -26,7 +26,7 @@ from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
-from shared.service import document_publishes, make_broker
+from shared.service import document_publishes, make_broker, stop_broker
 from shared.streams import declare_when_reachable
 from shared.telemetry import logger
 
@@ -82,8 +82,7 @@ class Worker:
         finally:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
-            with suppress(NatsError):  # a server that is away cannot be taken leave of
-                await self.broker.stop()
+            await stop_broker(self.broker)
             await self._follower.stop()
             await self._bus.close()
             self.executor.close()

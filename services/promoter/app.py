@@ -26,7 +26,7 @@ from shared.bus import NatsBus
 from shared.consumers import keep_alive
 from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
-from shared.service import asyncapi, document_publishes, make_broker
+from shared.service import asyncapi, document_publishes, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import declare_when_reachable
 
@@ -65,7 +65,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
         try:
             yield
         finally:
-            await broker.stop()
+            await stop_broker(broker)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

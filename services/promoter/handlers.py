@@ -10,15 +10,8 @@ from nats.js.api import ConsumerConfig
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import PROMOTER, Promoter, case_of_request, case_of_run
 from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
-from shared.events import (
-    Event,
-    ModelRejected,
-    ModelServing,
-    PredictorAlive,
-    PromotionRequested,
-    RunFinished,
-    model_name,
-)
+from shared.event import Event, model_name
+from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
 
 ATTEMPTS = 5  # how often a comparison is tried while what it needs might still appear
 

@@ -19,7 +19,7 @@ from shared import settings as configuration
 from shared.bus import NatsBus
 from shared.events import RunFailed, RunFinished, RunProgress, RunStarted
 from shared.registry import Registry
-from shared.service import asyncapi_page, document_publishes, make_broker
+from shared.service import asyncapi_page, document_publishes, make_broker, stop_broker
 from shared.streams import declare_when_reachable
 from shared.telemetry import configure_logging
 
@@ -65,7 +65,7 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
         await trainer.broker.start()
         yield
         trainer.children.stop()
-        await trainer.broker.stop()
+        await stop_broker(trainer.broker)
         await trainer.bus.close()
 
     async def health(_: HttpRequest) -> Response:

@@ -8,7 +8,8 @@ from services.trainer.children import Children
 from services.trainer.requests import Request, Requests, readable_id, reason_of
 from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, overhear, source_event, subject
 from shared.errors import EventError
-from shared.events import Stream, TrainCancelled, TrainRequested, model_name
+from shared.event import Stream, model_name
+from shared.events import TrainCancelled, TrainRequested
 
 FETCH_S = 5.0
 

@@ -18,7 +18,8 @@ from services.promoter.app import create_app
 from services.promoter.settings import PromoterSettings
 from shared.bundle import GOLDEN, MODEL_FILES, Column, Golden, Manifest, Output, file_digest, write
 from shared.bus import NatsBus
-from shared.events import BundleRef, Event, HoldoutRef, RunFinished
+from shared.event import Event
+from shared.events import BundleRef, HoldoutRef, RunFinished
 from shared.follow import follow, last_sequence
 from shared.registry import TAG_BUNDLE, TAG_HOLDOUT, TAG_REQUEST, Registry
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.bus import NatsBus
-from shared.events import RunProgress, Stream
+from shared.event import Stream
+from shared.events import RunProgress
 from shared.follow import Received, follow, last_sequence
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from shared.bus import NatsBus
-from shared.events import ModelServing, Stream
+from shared.event import Stream
+from shared.events import ModelServing
 from shared.follow import follow, last_sequence
 from shared.settings import BusSettings
 from tests.servers import wait_for

@@ -20,16 +20,8 @@ import psutil
 import pytest
 
 from shared.bus import NatsBus
-from shared.events import (
-    BundleRef,
-    Event,
-    ModelPromoted,
-    ModelRejected,
-    ModelServing,
-    ModelWithdrawn,
-    RunFinished,
-    Stream,
-)
+from shared.event import Event, Stream
+from shared.events import BundleRef, ModelPromoted, ModelRejected, ModelServing, ModelWithdrawn, RunFinished
 from shared.follow import follow, last_sequence
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable

@@ -15,7 +15,8 @@ import pytest
 from mlflow import MlflowClient
 
 from shared.bus import NatsBus
-from shared.events import Event, RunFailed, RunFinished, RunProgress, Stream, TrainCancelled, TrainRequested
+from shared.event import Event, Stream
+from shared.events import RunFailed, RunFinished, RunProgress, TrainCancelled, TrainRequested
 from shared.follow import Received, follow, last_sequence
 from shared.registry import Registry
 from shared.settings import BusSettings

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from scripts.make_asyncapi import merged, services
-from shared.events import CATALOGUE, Event
+from shared.event import Event
+from shared.events import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 ASYNCAPI = json.loads((ROOT / "docs" / "asyncapi.json").read_text())

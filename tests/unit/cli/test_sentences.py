@@ -3,7 +3,8 @@
 import pytest
 
 from cli.sentences import TEMPLATES, metrics, sentence
-from shared.events import CATALOGUE, Event, RunFailed, RunFinished
+from shared.event import Event
+from shared.events import CATALOGUE, RunFailed, RunFinished
 
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.type)

@@ -6,7 +6,8 @@ import pytest
 
 from cli import output
 from cli.train import Outcome, _parameter
-from shared.events import Event, ModelServing, PromotionDecided, RunFailed, RunFinished
+from shared.event import Event
+from shared.events import ModelServing, PromotionDecided, RunFailed, RunFinished
 
 BUNDLE = {"object": "o", "digest": "sha256:0", "size": 1}
 

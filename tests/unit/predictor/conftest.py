@@ -14,7 +14,8 @@ from services.predictor.follower import Follower
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
-from shared.events import BundleRef, Event, ModelPromoted, ModelWithdrawn
+from shared.event import Event
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 from shared.fakes import InMemoryBus
 from tests import bundles
 

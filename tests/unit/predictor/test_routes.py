@@ -18,7 +18,7 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 from shared.bundle import Columns
-from shared.events import subject_token
+from shared.event import subject_token
 from shared.runtime import Prediction
 from shared.verification import verify
 from tests import bundles

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import EventError
-from shared.events import BY_TYPE, CATALOGUE, BundleRef, ModelPromoted, TrainRequested, model_name, parse, subject_token
+from shared.event import model_name, subject_token
+from shared.events import BY_TYPE, CATALOGUE, BundleRef, ModelPromoted, TrainRequested, parse
 
 PROMOTED = ModelPromoted(
     version="2", run_id="r", previous=None, generation=3, ledger="l", actor="a", reason="", decision=None,

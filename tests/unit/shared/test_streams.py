@@ -3,7 +3,8 @@
 import pytest
 from nats.js.api import RetentionPolicy, StreamConfig
 
-from shared.events import CATALOGUE, Event, Stream
+from shared.event import Event, Stream
+from shared.events import CATALOGUE
 from shared.streams import stream_configs
 
 

@@ -11,15 +11,8 @@ from services.trainer.requests import Request, Requests, readable_id
 from services.trainer.settings import TrainerSettings
 from shared.bus import Published, RequestState
 from shared.errors import EventError, RegistryError, RequestError, TrainingError, UnreachableError
-from shared.events import (
-    BundleRef,
-    Event,
-    HoldoutRef,
-    RunFailed,
-    RunFinished,
-    TrainCancelled,
-    TrainRequested,
-)
+from shared.event import Event
+from shared.events import BundleRef, HoldoutRef, RunFailed, RunFinished, TrainCancelled, TrainRequested
 from shared.registry import TAG_BUNDLE, TAG_HOLDOUT, Registry, Version
 
 BUNDLE = BundleRef(object="sha256-1", digest="sha256:1", size=3)
