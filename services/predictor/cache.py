@@ -8,9 +8,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,7 @@ from shared.telemetry import logger
 from shared.verification import VerifiedModel, verify
 
 LEFTOVER_AFTER_S = 3600.0
+LOCK_POLL_S = 0.02
 LONGEST_NAME = 200  # file systems take 255 bytes
 
 log = logger(__name__)
@@ -128,7 +129,15 @@ def _write(path: Path, pointer: Pointer) -> None:
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncIterator[None]:
-    """Hold a file lock, waiting for it in a thread."""
+    """Hold a file lock; nobody waits for it in a thread, for its holder needs threads too, and they are few."""
     with await asyncio.to_thread(path.open, "w") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        while not _try_lock(lock):  # noqa: ASYNC110 - its holder may be another process
+            await asyncio.sleep(LOCK_POLL_S)
         yield
+
+
+def _try_lock(lock: IO[str]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ async def test_workers_download_a_bundle_once(parts: Parts, bus: CountingBus) ->
     assert bus.downloads == 1
     await parts.cache.verified(ref, None)
     assert list((parts.folder / "cache" / "scratch").iterdir()) == []
+
+
+async def test_who_waits_for_a_download_leaves_its_threads_to_it(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    with ThreadPoolExecutor(2) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(parts.cache.verified(ref, bus) for _ in range(12)))
+    assert bus.downloads == 1
 
 
 async def test_a_damaged_entry_is_fetched_again(parts: Parts, bus: CountingBus) -> None:
