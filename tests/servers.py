@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,9 @@ def answers(url: str) -> Callable[[], bool]:
         try:
             with urllib.request.urlopen(url, timeout=2) as response:
                 return bool(response.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            return False
         except OSError:
             return False
 

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import json
+import urllib.error
 import urllib.request
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ def _get_json(url: str) -> Any:
     try:
         with opener.open(url, timeout=TIMEOUT_S) as response:
             body = response.read()
+    except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection
+        raise OSError(f"HTTP {error.code}") from error
     except http.client.HTTPException as error:
         raise OSError(f"no HTTP answer: {error!r}") from error
     return json.loads(body) if body.startswith((b"{", b"[")) else body.decode()
