@@ -3,9 +3,10 @@
 import asyncio
 
 import typer
+from nats.errors import Error as NatsError
 
 from cli import demo, output, predict, stack, train, watch
-from shared.errors import BatonError
+from shared.errors import BatonError, UnreachableError
 
 VERB_GROUPS = (stack, demo, train, predict, watch)
 
@@ -30,5 +31,7 @@ def main() -> None:
         make_app()()
     except BatonError as error:
         output.fail(error)
+    except NatsError as error:
+        output.fail(UnreachableError(f"NATS did not do what was asked of it ({error}): does it run with JetStream?"))
     except (asyncio.CancelledError, KeyboardInterrupt):
         output.fail(BatonError("stopped before it was done"))

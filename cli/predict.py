@@ -25,13 +25,23 @@ def ask(base: str, method: str, path: str, body: bytes | None = None) -> Any:
     """Send one request to a predictor; raise a `BatonError` carrying its own words for any answer but 200."""
     try:
         answer = httpx.request(
-            method, base + path, content=body, headers={"content-type": "application/json"}, timeout=30
+            method,
+            base + path,
+            content=body,
+            headers={"content-type": "application/json"},
+            timeout=30,
+            trust_env=not is_local(base),
         )
     except httpx.TransportError as error:
         raise UnreachableError(f"no predictor answers at {base}: start one with `baton up`") from error
     if answer.status_code == httpx.codes.OK:
         return orjson.loads(answer.content)
     raise BatonError(f"the predictor answered {answer.status_code}: {_detail(answer)}")
+
+
+def is_local(url: str) -> bool:
+    """Say whether an address is this machine's, which no proxy can reach."""
+    return httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}
 
 
 def _detail(answer: httpx.Response) -> str:

@@ -91,13 +91,16 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is written.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of each log.")] = 100,
     data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
 ) -> None:
     """Print the logs of the stack's services."""
     data = StackDir(data_dir.expanduser().resolve())
     chosen = log_files.select(data, service)
 
     def show(name: str, line: str) -> None:
-        output.out.print(line if service else f"{name:<10} {line}", markup=False)
+        if as_json:
+            return output.print_json({"service": name, "line": line})
+        return output.out.print(line if service else f"{name:<10} {line}", markup=False)
 
     for name in chosen:
         for line in log_files.tail(data.log(name), lines):

@@ -15,7 +15,7 @@ from cli.sentences import sentence
 from shared.bus import NatsBus
 from shared.errors import BatonError, UnreachableError
 from shared.event import Event, Stream
-from shared.events import ModelServing, PromotionDecided, RunFailed, RunFinished, TrainRequested
+from shared.events import ModelRejected, ModelServing, PromotionDecided, RunFailed, RunFinished, TrainRequested
 from shared.follow import follow, last_sequence
 
 
@@ -32,19 +32,20 @@ class Outcome:
     finished: RunFinished | None = None
     failed: RunFailed | None = None
     decided: PromotionDecided | None = None
+    rejected: ModelRejected | None = None
     serving: list[ModelServing] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be said about the request."""
         if self.decided is not None and self.decided.verdict == "promoted":
-            return bool(self.serving)
+            return bool(self.serving) or self.rejected is not None
         return self.failed is not None or self.decided is not None
 
     @property
     def exit_code(self) -> int:
-        """0 promoted, 1 failed, 3 refused."""
-        if self.failed is not None:
+        """0 promoted, 1 failed or rejected by the predictors, 3 refused."""
+        if self.failed is not None or self.rejected is not None:
             return output.FAILED
         return output.DONE if self.decided is not None and self.decided.verdict == "promoted" else output.REFUSED
 
@@ -59,13 +60,15 @@ class Outcome:
                 self.decided = event
             case ModelServing() if self.finished is not None and event.version == self.finished.version:
                 self.serving.append(event)
+            case ModelRejected() if self.finished is not None and event.version == self.finished.version:
+                self.rejected = event
             case _:
                 return getattr(event, "request_id", None) == self.request_id
         return True
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as the JSON that `--json` prints."""
-        events = {"finished": self.finished, "failed": self.failed, "decided": self.decided}
+        events = {"finished": self.finished, "failed": self.failed, "decided": self.decided, "rejected": self.rejected}
         return {"request_id": self.request_id} | {
             name: event.model_dump(mode="json") for name, event in events.items() if event is not None
         }
@@ -77,16 +80,18 @@ def train(
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model's name; none: the dataset's.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict; none: the dataset's own.")] = None,
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="A recipe's parameter, name=value.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the request to its end.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait.")] = 600.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait.")] = 600.0,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Request a training; with --wait, show its progress and end with the decision (exit 3: refused)."""
+    if not dataset or not recipe:
+        raise typer.BadParameter("name a dataset and a recipe")
     request = TrainRequested(
         recipe=recipe,
-        dataset=dataset,
+        dataset=str(Path(dataset).absolute()) if Path(dataset).is_file() else dataset,
         target=target,
         params=dict(_parameter(text) for text in param or []),
         seed=seed,
@@ -134,7 +139,7 @@ async def _wait(bus: NatsBus, model: str, outcome: Outcome, after: int, wait_s: 
 
 async def follow_request(bus: NatsBus, model: str, outcome: Outcome, after: int) -> None:
     """Print what happens to a request until it is over."""
-    subjects = [kind.subject(model) for kind in (PromotionDecided, ModelServing)]
+    subjects = [kind.subject(model) for kind in (PromotionDecided, ModelServing, ModelRejected)]
     subjects += [f"run.*.{RunFinished.subject(model).rsplit('.', 1)[-1]}"]
     async for received in follow(bus, Stream.LIFECYCLE, subjects, after):
         if outcome.take(received.event):

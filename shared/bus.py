@@ -33,6 +33,7 @@ from shared.streams import MODELS, REQUESTS
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 WRONG_LAST_SEQUENCE = 10071  # JetStream's error code for an expectation that does not hold
 PUBLISH_DEADLINE_S = 60.0
+DOWNLOAD_DEADLINE_S = 300.0
 
 Anything = TypeVar("Anything")
 
@@ -177,10 +178,11 @@ class NatsBus:
     async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
         """Download an archive in chunks; the object store checks its own digest on the way."""
         try:
-            store = await self._objects()
-            with destination.open("wb") as file:
-                await store.get(ref.object, writeinto=file)
-        except (NotFoundError, NatsTimeoutError, ServiceUnavailableError, OSError) as error:
+            async with asyncio.timeout(DOWNLOAD_DEADLINE_S):
+                store = await self._objects()
+                with destination.open("wb") as file:
+                    await store.get(ref.object, writeinto=file)
+        except (NatsError, OSError) as error:
             await asyncio.to_thread(destination.unlink, missing_ok=True)
             raise BundleError(f"bundle {ref.object} cannot be downloaded: {error!r}", "download") from error
 

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from shared.errors import EventError
 
+SHOWN_FAULTS, LONGEST_NAME = 10, 100  # what is said of a malformed event must itself fit into one
+
 
 class Stream(StrEnum):
     """JetStream streams; `shared/streams.py` says how each is configured."""
@@ -59,6 +61,10 @@ class Event(BaseModel):
 
 
 def _event_error(kind: str, error: ValidationError) -> EventError:
-    faults = error.errors(include_url=False, include_context=False)
-    named = "; ".join(f"{'.'.join(map(str, f['loc'])) or 'body'}: {f['msg']}" for f in faults)
-    return EventError(f"{kind} is malformed: {named}", field=".".join(map(str, faults[0]["loc"])))
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    named = "; ".join(
+        f"{'.'.join(map(str, f['loc']))[:100] or 'body'}: {f['msg'][:200]}" for f in faults[:SHOWN_FAULTS]
+    )
+    if len(faults) > SHOWN_FAULTS:
+        named += f"; and {len(faults) - SHOWN_FAULTS} more"
+    return EventError(f"{kind} is malformed: {named}", field=".".join(map(str, faults[0]["loc"]))[:100])

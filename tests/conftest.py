@@ -1,19 +1,17 @@
 """Real servers for tests: PostgreSQL, nats-server and MLflow, each on a free port, stopped by its own handle."""
 
-import os
-import secrets
-import subprocess
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
 
+from compose.local.datadir import DataDir
+from compose.local.postgres import database_url as postgres_url
+from compose.local.postgres import postgres_child
 from shared.settings import sqlalchemy_url
-from tests.servers import answers, free_port, postgres_binaries, running, wait_for
-
-NOBODY = 65534
+from tests.servers import answers, free_port, running, wait_for
 
 
 @pytest.fixture(scope="session")
@@ -44,31 +42,14 @@ def nats_url(server_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def database_url(server_dir: Path) -> Iterator[str]:
-    binaries = postgres_binaries()
-    port, password = free_port(), secrets.token_hex(8)
-    data, password_file = server_dir / "postgres", server_dir / "password"
-    password_file.write_text(password)
-    # PostgreSQL refuses to run as root; a user namespace makes it another user without changing any file's owner.
-    prefix = [] if os.geteuid() else ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
-    initdb = [str(binaries / "initdb"), "-D", str(data), "-U", "mlflow", "-A", "scram-sha-256", "-E", "utf8"]
-    subprocess.run([*prefix, *initdb, f"--pwfile={password_file}"], check=True, capture_output=True)
-    settings = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={port}", "-c", "unix_socket_directories="]
-    url = f"postgresql://mlflow:{password}@127.0.0.1:{port}/"
-    with running([*prefix, str(binaries / "postgres"), "-D", str(data), *settings], server_dir / "postgres.log"):
-        wait_for("PostgreSQL", lambda: _connects(url + "postgres"))
-        connection = psycopg2.connect(url + "postgres")
-        connection.autocommit = True
-        connection.cursor().execute("CREATE DATABASE baton")
-        connection.close()
-        yield url + "baton"
-
-
-def _connects(url: str) -> bool:
-    try:
-        psycopg2.connect(url, connect_timeout=2).close()
-    except psycopg2.OperationalError:
-        return False
-    return True
+    data, port = DataDir(server_dir), free_port()
+    data.create()
+    child = postgres_child(data, port)  # as `baton up` runs it, root's troubles included
+    asyncio.run(child.prepare())
+    command = [*child.account.prefix, *child.argv]
+    with running(command, server_dir / "postgres.log", cwd=child.home, **child.account.switching):
+        wait_for("PostgreSQL", lambda: asyncio.run(child.check()) is None)
+        yield postgres_url(data, port)
 
 
 @pytest.fixture(scope="session")

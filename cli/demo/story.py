@@ -1,7 +1,6 @@
 """The demo's story: a first champion, a better challenger, a worse one, and a hand that moves the alias back."""
 
 import asyncio
-import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +13,7 @@ from cli.demo.load import Load, running
 from cli.demo.report import Promotion, Report
 from cli.journal import Journal
 from cli.sentences import metrics
+from compose.local.child import environment
 from shared.bus import NatsBus
 from shared.errors import BatonError
 from shared.events import ModelPromoted, ModelServing, PromotionDecided, RunFailed, RunFinished, TrainRequested
@@ -43,6 +43,7 @@ class Story:
 
     async def tell(self, tracking_uri: str, report: Report) -> None:
         """Tell the whole story and write down what was seen."""
+        await self._begin_afresh()
         first = await self._champion("a first champion", *FIRST)
         report.prediction = await self._predict()
         async with running(Load(self._predict_url, PATIENT)) as load, outsider(tracking_uri) as move_alias:
@@ -52,6 +53,10 @@ class Story:
         report.requests, report.failed = load.requests, len(load.failures)
         report.versions = dict(sorted(load.versions.items()))
         report.promotions = self._promotions()
+
+    async def _begin_afresh(self) -> None:
+        if await self._bus.last(ModelPromoted, MODEL) is not None:
+            raise BatonError(f"the demo begins without a champion, and {MODEL} has had one: choose another --data-dir")
 
     async def _moved_back(self, version: str, move_alias: MoveAlias) -> None:
         self._say(f"somebody moves the alias back to version {version} with MLflow's own client")
@@ -112,7 +117,7 @@ class Story:
         return [latest[worker] for worker in sorted(latest)] if len(latest) == self._workers else None
 
     async def _predict(self) -> dict[str, Any]:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             answer = await client.post(self._predict_url, json=PATIENT)
         answer.raise_for_status()
         prediction: dict[str, Any] = answer.json()
@@ -138,7 +143,7 @@ async def outsider(tracking_uri: str) -> AsyncIterator[MoveAlias]:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "cli.demo.outsider",
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "MLFLOW_TRACKING_URI": tracking_uri},
+        env=environment(MLFLOW_TRACKING_URI=tracking_uri),
     )  # fmt: skip
     to_child, from_child = child.stdin, child.stdout
     if to_child is None or from_child is None:

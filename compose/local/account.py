@@ -1,7 +1,8 @@
 """Under which account PostgreSQL runs: it refuses root, and a user without a name, as containers like to have.
 
-Root's choices, in this order: the owner of a cluster that exists; the user `nobody`, where that user can reach the
-files; a user namespace of its own, in which root has another number and keeps its files. No permissions are changed.
+Root's choices: the owner of a cluster that exists, else the user `nobody`; where that user cannot reach the files, with
+the capability to pass all the same; a user namespace, in which root has another number and keeps its files. No
+permissions are changed.
 A user without a name gets such a namespace too.
 """
 
@@ -16,22 +17,25 @@ from compose.local.child import Account
 from shared.errors import StackError
 
 NOBODY = "nobody"
+PASSING = ("setpriv", "--clear-groups", "--inh-caps=+dac_override", "--ambient-caps=+dac_override")
 NAMESPACE = ("unshare", "--user", "--map-user=65534", "--map-group=65534")
 
 
 def unprivileged(cluster: Path, programs: Path) -> Account:
     """Return an account for a cluster that is not root and reaches it; raise `StackError` if there is none."""
     if os.geteuid() != 0:
-        nameless = not _has_name(os.geteuid()) and _namespaces_work()
+        nameless = not _has_name(os.geteuid()) and _works(NAMESPACE)
         return Account(prefix=NAMESPACE) if nameless else Account()
     owner = cluster.stat() if cluster.exists() else None
-    if owner and owner.st_uid != 0:  # PostgreSQL insists on its owner
-        return Account(uid=owner.st_uid, gid=owner.st_gid)
     closed = [path for path in (cluster, programs) if not reachable_by_others(path)]
-    if not closed and owner is None:
-        nobody = pwd.getpwnam(NOBODY)
-        return Account(uid=nobody.pw_uid, gid=nobody.pw_gid)
-    if _namespaces_work():
+    if owner is None or owner.st_uid:  # PostgreSQL insists on the owner of its cluster
+        uid, gid = (owner.st_uid, owner.st_gid) if owner else pwd.getpwnam(NOBODY)[2:4]
+        if not closed:
+            return Account(uid=uid, gid=gid)
+        passing = (*PASSING, f"--reuid={uid}", f"--regid={gid}")
+        if _works(passing):
+            return Account(prefix=passing, uid=uid, gid=gid)
+    if (owner is None or owner.st_uid == 0) and _works(NAMESPACE):
         return Account(prefix=NAMESPACE)
     obstacle = f"the user {NOBODY} cannot reach {closed[0]}" if closed else f"{cluster} belongs to root"
     raise StackError(
@@ -53,7 +57,7 @@ def _has_name(uid: int) -> bool:
     return True
 
 
-def _namespaces_work() -> bool:
-    if shutil.which(NAMESPACE[0]) is None:
+def _works(prefix: tuple[str, ...]) -> bool:
+    if shutil.which(prefix[0]) is None:
         return False
-    return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    return subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode == 0

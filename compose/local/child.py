@@ -2,17 +2,17 @@
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["starting", "ready", "restarting", "stopping", "stopped", "attached"]
 
-Check = Callable[[], Awaitable[str | None]]
+Check = Callable[[], Coroutine[Any, Any, str | None]]
 """Asks a part whether it is ready: None when it is, otherwise what is missing, in a few words."""
 
-Prepare = Callable[[], Awaitable[None]]
+Prepare = Callable[[], Coroutine[Any, Any, None]]
 """Runs before each start of a child, so it must be harmless to repeat; raises `StackError` when it cannot be done."""
 
 VARIABLES_OF_THE_STACK = ("PYTHONDONTWRITEBYTECODE", "BATON_DATABASE_URL", "BATON_NATS_URL", "MLFLOW_TRACKING_URI")
@@ -29,6 +29,13 @@ class Account:
     prefix: tuple[str, ...] = ()
     uid: int | None = None
     gid: int | None = None
+
+    @property
+    def switching(self) -> dict[str, Any]:
+        """Return the options of a process that switch to the account; a prefix does that by itself."""
+        if self.uid is None or self.prefix:
+            return {}
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 @dataclass(frozen=True)

@@ -122,9 +122,7 @@ def _initdb(folder: Path, password: Path, account: Account) -> None:
         text=True,
         check=False,
         cwd=folder,
-        user=account.uid,
-        group=account.gid,
-        extra_groups=None if account.uid is None else [],
+        **account.switching,
     )
     if done.returncode:
         raise StackError(f"PostgreSQL's initdb failed: {done.stderr.strip() or done.stdout.strip()}")

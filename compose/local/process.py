@@ -36,7 +36,7 @@ class Process:
             except OSError as error:
                 raise StackError(
                     f"{child.name} cannot be started: {child.argv[0]}: {error.strerror}; is Baton's environment "
-                    "complete? (task setup)"
+                    "complete? (./task setup)"
                 ) from error
         leftovers.keep_record(data, _record(child, process.pid))
         return cls(child, data, process)
@@ -87,9 +87,7 @@ async def _spawn(child: Child, data: DataDir, log: BinaryIO) -> anyio.abc.Proces
         env={**child.env, **leftovers.marks(data, child.name)},
         cwd=child.home,
         start_new_session=True,
-        user=account.uid,
-        group=account.gid,
-        extra_groups=None if account.uid is None else [],
+        **account.switching,
     )
 
 

@@ -70,6 +70,10 @@ class Cache:
             return await asyncio.to_thread(self._verify, archive, ref.digest)
         except OSError as error:
             raise BundleError(f"bundle {ref.digest} cannot be cached: {error}", "download") from error
+        except ValidationError as error:
+            raise BundleError(
+                f"bundle {ref.digest} holds what this predictor cannot read: {error}", "schema"
+            ) from error
 
     async def _download(self, ref: BundleRef, archive: Path, bus: Bus | None) -> None:
         """Download an archive unless another worker just did."""

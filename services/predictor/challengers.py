@@ -5,7 +5,6 @@ from collections import OrderedDict, defaultdict
 
 from services.predictor.cache import Cache
 from shared.bus import Bus
-from shared.errors import BundleError
 from shared.events import BundleRef
 from shared.verification import VerifiedModel
 
@@ -37,7 +36,7 @@ class Challengers:
             kept.popitem(last=False)
         try:
             return await asyncio.shield(task)
-        except BundleError:
+        except Exception:
             if kept.get(bundle.digest) is task:  # whoever asks next tries again
                 del kept[bundle.digest]
             raise

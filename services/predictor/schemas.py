@@ -28,6 +28,7 @@ LARGEST = float(np.finfo(np.float32).max)  # compiled models compute in float32
 
 Rows = list[dict[str, Any]]
 Fault = dict[str, object]
+MOST_FAULTS, LONGEST_TEXT = 100, 100  # in an answer to a bad request
 
 
 def rows_of(body: Any, max_rows: int) -> tuple[Rows, bool]:
@@ -101,7 +102,7 @@ def _fault(
     got: object, expected: str = "an object, or a list of objects", *, row: int | None = None, field: str = ""
 ) -> Fault:
     numbered: Fault = {} if row is None else {"row": row}
-    return {"field": field, **numbered, "got": got, "expected": expected}
+    return {"field": field, **numbered, "got": _shown(got), "expected": expected}
 
 
 def _unnumbered(fault: Fault) -> Fault:
@@ -116,9 +117,20 @@ def _kind(value: object) -> str:
         float: "a number",
         type(None): "null",
         list: "a list",
+        dict: "an object",
     }
     return names.get(type(value), "something else")
 
 
+def _shown(value: object) -> object:
+    """Return what is said to have been got: numbers and short texts as they are, anything else by its kind."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return value[:LONGEST_TEXT] if isinstance(value, str) else _kind(value)
+
+
 def _bad(message: str, *faults: Fault) -> InputError:
-    return InputError(message, list(faults))
+    more = len(faults) - MOST_FAULTS
+    return InputError(
+        message + (f", and {more} more faults are not shown" if more > 0 else ""), list(faults[:MOST_FAULTS])
+    )

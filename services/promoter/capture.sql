@@ -135,6 +135,44 @@ DROP TRIGGER IF EXISTS baton_stage_changed ON model_versions;
 CREATE CONSTRAINT TRIGGER baton_stage_changed AFTER UPDATE ON model_versions
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION baton.stage_changed();
 
--- One version per train request: a trainer that was paused and replaced cannot register a second one.
-CREATE UNIQUE INDEX IF NOT EXISTS baton_one_version_per_request
-    ON model_version_tags (workspace, name, value) WHERE key = 'baton.request_id';
+-- One run per train request becomes a version: a trainer that was paused and replaced cannot register a second one. Not a
+-- unique index, for MLflow copies the tags of a version that a user copies; a copy has the run of its original.
+CREATE OR REPLACE FUNCTION baton.request_tagged() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    tag jsonb;
+BEGIN
+    tag := to_jsonb(NEW);
+    IF tag ->> 'key' IS DISTINCT FROM 'baton.request_id' THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(concat_ws('/', tag ->> 'name', tag ->> 'value'), 0));
+    IF EXISTS (
+        SELECT 1 FROM model_version_tags t
+            JOIN model_versions other ON other.workspace = t.workspace AND other.name = t.name AND other.version = t.version
+            JOIN model_versions own ON own.workspace = t.workspace AND own.name = t.name
+                AND own.version::text = tag ->> 'version'
+            WHERE t.workspace = tag ->> 'workspace' AND t.name = tag ->> 'name'
+                AND t.key = 'baton.request_id' AND t.value = tag ->> 'value' AND other.run_id <> own.run_id
+    ) THEN
+        RAISE EXCEPTION 'baton: train request % has made a version of % already', tag ->> 'value', tag ->> 'name'
+            USING ERRCODE = 'BT002';
+    END IF;
+    RETURN NULL;
+EXCEPTION
+    WHEN SQLSTATE 'BT002' THEN RAISE;
+    WHEN OTHERS THEN
+        BEGIN
+            INSERT INTO baton.capture_errors (trigger_name, changed, sqlstate, message)
+                VALUES (TG_NAME, to_jsonb(NEW), SQLSTATE, SQLERRM);
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING 'baton: a tag could neither be checked nor logged: %', SQLERRM;
+        END;
+        RETURN NULL;
+END
+$$;
+
+DROP INDEX IF EXISTS baton_one_version_per_request;
+DROP TRIGGER IF EXISTS baton_request_tagged ON model_version_tags;
+CREATE TRIGGER baton_request_tagged AFTER INSERT ON model_version_tags
+    FOR EACH ROW EXECUTE FUNCTION baton.request_tagged();

@@ -20,10 +20,11 @@ MLFLOW_IS_READY = """
 """
 # Read from the catalogue on every start: a migration of MLflow's that rebuilds a table takes its triggers along.
 CAPTURE_IS_INSTALLED = """
-    SELECT count(*) = 2 AS installed FROM pg_trigger t
+    SELECT count(*) = 3 AS installed FROM pg_trigger t
     WHERE t.tgenabled <> 'D' AND (t.tgname, t.tgrelid) IN (
         ('baton_alias_changed', to_regclass('registered_model_aliases')),
-        ('baton_stage_changed', to_regclass('model_versions'))
+        ('baton_stage_changed', to_regclass('model_versions')),
+        ('baton_request_tagged', to_regclass('model_version_tags'))
     )
 """
 

@@ -75,8 +75,11 @@ class Promoter:
             await self._bus.publish(decided, case.model, event_id=decided.decision)
             try:
                 await self._carry_out(case.model, decided)
-            except PromotionConflictError as conflict:
-                log.warning("judging again", model=case.model, version=decided.version, conflict=str(conflict))
+            except RegistryError as error:
+                gone = await asyncio.to_thread(self._registry.version, case.model, decided.version) is None
+                if not gone and not isinstance(error, PromotionConflictError):
+                    raise
+                log.warning("judging again", model=case.model, version=decided.version, conflict=str(error))
                 await self._ledger.supersede(decided.decision)
                 continue
             return decided

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import groupby
 
 import psycopg2
+from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from services.promoter.ledger import Change, Ledger
@@ -84,7 +85,7 @@ class Relay:
                 await self._ledger.mark_published(model, change.generation)
             self._failures.pop(model, None)
             await self._ledger.mirror_stages()
-        except (psycopg2.Error, BatonError) as error:
+        except (psycopg2.Error, BatonError, NatsError) as error:
             failures = self._failures[model] = self._failures.get(model, 0) + 1
             log.warning("a champion's change waits to be published", model=model, failures=failures, error=str(error))
             await asyncio.sleep(min(RETRY_S * 2**failures, LONGEST_REST_S))

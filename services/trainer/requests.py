@@ -26,6 +26,8 @@ from shared.telemetry import logger
 
 PASSING = (UnreachableError, NatsError, OSError)  # not the request's fault, and over some time
 
+LONGEST_MESSAGE = 2000  # characters; what quotes a user's data may be longer than a message can be
+
 log = logger(__name__)
 
 
@@ -79,10 +81,8 @@ class Requests:
         except PASSING:
             await self._count(request, attempt - 1)
             raise
-        except RequestError as error:
-            return _failed(request, "refused", error, attempt, error.field)
-        except RegistryError as error:
-            return _failed(request, "refused", error, attempt)
+        except (RequestError, RegistryError) as error:
+            return _failed(request, "refused", error, attempt, getattr(error, "field", ""))
         except TrainingError as error:
             if error.kind == "crashed" and attempt < self._settings.max_attempts:
                 raise
@@ -104,6 +104,8 @@ class Requests:
     async def _attempt(self, request: Request, attempt: int) -> Version:
         """Train and register; whoever registers first is the one who did it."""
         await self._heed_cancel(request)
+        if attempt > self._settings.max_attempts:
+            raise TrainingError("every attempt ended with the end of the trainer itself", kind="crashed")
         event = request.event
         said = RunStarted(request_id=request.id, attempt=attempt, recipe=event.recipe, dataset=event.dataset)
         await self._bus.publish(said, request.model, event_id=f"{request.id}:started:{attempt}")
@@ -227,7 +229,9 @@ def _cancel_key(request_id: str) -> str:
 
 
 def _failed(request: Request, kind: str, error: Exception, attempts: int, field: str = "") -> RunFailed:
-    return RunFailed(request_id=request.id, kind=kind, message=str(error), field=field, attempts=attempts)
+    return RunFailed(
+        request_id=request.id, kind=kind, message=str(error)[:LONGEST_MESSAGE], field=field, attempts=attempts
+    )
 
 
 def _facts(outcome: RunFinished | RunFailed) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """One training, from a job to a logged run and a verified bundle; runs in a child process."""
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def train(job: Job, report: Callable[[Report], None]) -> Trained:
     answers = answers_of(estimator, output, dataset.held_out_features)
     metrics = evaluate(output, dataset.held_out_target.tolist(), answers)
     steps.begin("cross-validate")
-    metrics |= cross_validated(estimator, output, dataset, job.seed)
+    metrics = finite(metrics | cross_validated(estimator, output, dataset, job.seed))
     steps.begin("pack the bundle")
     archive = job.folder / "bundle.tar"
     manifest = _packed(Fitted(estimator, dataset.training(job.seed).features, dataset.held_out_features), archive)
@@ -96,6 +97,11 @@ def _packed(fitted: Fitted, archive: Path) -> Manifest:
     except BundleError as error:
         raise TrainingError(f"predictors could not serve the model ({error.check}): {error}", "unsupported") from error
     return manifest
+
+
+def finite(metrics: dict[str, float]) -> dict[str, float]:
+    """Leave out what is not a number: JSON has no such value, and nobody is judged by it."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def cross_validated(estimator: Any, output: Output, dataset: Dataset, seed: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Every change of a champion, whoever makes it and however, is one row of the outbox and one event, in order."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -8,15 +9,16 @@ from itertools import pairwise
 import psycopg2
 import pytest
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
+from mlflow.entities import Run
 
 from services.promoter.database import Database
 from services.promoter.ledger import Intent, Ledger
 from services.promoter.migration import migrate
 from services.promoter.relay import Relay
 from shared.bus import NatsBus
-from shared.errors import PromotionConflictError
+from shared.errors import PromotionConflictError, RegistryError
 from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
+from shared.registry import TAG_REQUEST
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests.integration.kit import Ear, Versions, listening_to, new_model
@@ -316,7 +318,7 @@ async def test_promoters_that_start_at_once_migrate_once(database_url: str, trac
         cursor.execute("SELECT count(*) FROM baton.schema_version")
         assert cursor.fetchone() == (1,)
         cursor.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton_%'")
-        assert cursor.fetchone() == (2,)
+        assert cursor.fetchone() == (3,)
     connection.close()
 
 
@@ -331,10 +333,22 @@ async def test_mlflow_may_change_its_tables(versions: Versions, database: Databa
     connection.close()
 
 
-async def test_one_train_request_leads_to_one_version(versions: Versions, database: Database) -> None:
-    run = versions.client.create_run(versions.experiment)
-    arguments = {"source": f"{run.info.artifact_uri}/model", "run_id": run.info.run_id}
-    versions.client.create_registered_model(versions.model)
-    versions.client.create_model_version(versions.model, **arguments, tags={"baton.request_id": "r"})
-    with pytest.raises(MlflowException):
-        versions.client.create_model_version(versions.model, **arguments, tags={"baton.request_id": "r"})
+async def test_one_run_per_request_becomes_a_version_and_copies_are_free(
+    relay: None, versions: Versions, tracking_uri: str
+) -> None:
+    request = {TAG_REQUEST: str(uuid.uuid4())}
+    run, other = (versions.client.create_run(versions.experiment) for _ in range(2))
+
+    def register(run: Run) -> str:
+        source = f"{run.info.artifact_uri}/model"
+        made = versions.registry.register(
+            versions.model, source=source, run_id=run.info.run_id, model_id=None, tags=request
+        )
+        return made.version
+
+    first = await asyncio.to_thread(register, run)
+    with pytest.raises(RegistryError, match="already"):
+        await asyncio.to_thread(register, other)
+    for target in (versions.model, "copied " + versions.model, "copied " + versions.model):
+        copy = versions.client.copy_model_version(f"models:/{versions.model}/{first}", target)
+        assert copy.tags[TAG_REQUEST] == request[TAG_REQUEST]

@@ -73,10 +73,7 @@ def test_the_demo_tells_its_story(stack: RunningStack) -> None:
 
 
 def test_the_request_of_the_readme_is_answered(stack: RunningStack) -> None:
-    body = json.dumps(PATIENT)
-    url = f"{stack.state.urls['predictor']}/predict"
-    command = ["curl", "-s", url, "-H", "content-type: application/json", "-d", body]
-    answer = json.loads(subprocess.run(command, capture_output=True, check=True, timeout=10).stdout)
+    answer = httpx.post(f"{stack.state.urls['predictor']}/predict", json=PATIENT).raise_for_status().json()
     assert answer.keys() == {"model", "version", "prediction", "probabilities"}
     assert answer["model"] == MODEL
     assert answer["prediction"] in {0, 1}

@@ -25,6 +25,7 @@ async def test_every_publish_gets_jetstreams_acknowledgement(nats_url: str) -> N
     async with NatsBus(BusSettings(nats_url=nats_url), "test") as bus, broker:
         await declare_when_reachable(bus.js, 1)
         await broker.start()
+        await (await broker.connect()).flush()  # the server knows the subscription
         event = RunProgress(request_id="r", step=1, of=1, message="")
         receipts = [await bus.publish(event, model) for _ in range(EVENTS)]
         async with asyncio.timeout(30):

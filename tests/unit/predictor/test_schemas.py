@@ -91,7 +91,9 @@ def test_an_optional_field_may_be_left_out() -> None:
 )
 def test_a_value_that_does_not_fit_is_named(field: str, value: object, expected: str) -> None:
     (fault,) = faults(GOOD | {field: value})
-    assert fault == {"field": field, "got": pytest.approx(value, nan_ok=True), "expected": expected}
+    said: dict[type, object] = {list: "a list", dict: "an object"}
+    got = said.get(type(value), value)
+    assert fault == {"field": field, "got": pytest.approx(got, nan_ok=True), "expected": expected}
     (numbered,) = faults([GOOD, GOOD | {field: value}])
     assert (numbered["row"], numbered["field"]) == (1, field)
 
@@ -155,3 +157,13 @@ good_rows = st.lists(
 def test_what_fits_is_never_refused(rows: list[dict[str, Any]]) -> None:
     columns = columns_of(rows, MANIFEST)
     assert columns["age"].tolist() == [float(row["age"]) for row in rows]
+
+
+def test_what_is_said_of_bad_rows_stays_short() -> None:
+    nested: object = 1
+    for _ in range(300):
+        nested = [nested]
+    with pytest.raises(InputError, match="more faults are not shown") as failed:
+        columns_of([GOOD | {"age": nested}, GOOD | {"age": "x" * 10_000}, *[GOOD | {"age": None}] * 500], MANIFEST)
+    assert len(failed.value.faults) == 100
+    assert len(str(failed.value.faults)) < 20_000
