@@ -1,6 +1,9 @@
 """What every service is built from: a FastStream broker that consumes, and its description for subscribers."""
 
+import asyncio
 import logging
+import os
+import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,6 +16,9 @@ from nats.errors import Error as NatsError
 
 from shared.event import Event
 from shared.settings import ServiceSettings
+from shared.telemetry import logger
+
+log = logger(__name__)
 
 
 def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
@@ -33,6 +39,13 @@ async def stop_broker(broker: NatsBroker) -> None:
     """Stop consuming; a server that is away cannot be taken leave of."""
     with suppress(NatsError):
         await broker.stop()
+
+
+def end_on_failure(task: "asyncio.Task[None]") -> None:
+    """End the process when a task that it lives for died of something unforeseen: whoever started it starts another."""
+    if not task.cancelled() and (error := task.exception()):
+        log.critical("ending, for something that nobody foresaw", exc_info=error)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> None:

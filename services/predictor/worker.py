@@ -1,8 +1,6 @@
 """One worker: its parts, and the order in which they come up and go down."""
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
@@ -26,7 +24,7 @@ from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
-from shared.service import document_publishes, make_broker, stop_broker
+from shared.service import document_publishes, end_on_failure, make_broker, stop_broker
 from shared.streams import declare_when_reachable
 from shared.telemetry import logger
 
@@ -76,7 +74,7 @@ class Worker:
         self._reporter.worker = seat.index
         await self._follower.restore()
         following = asyncio.create_task(self._follow(seat))
-        following.add_done_callback(_end_on_failure)
+        following.add_done_callback(end_on_failure)
         try:
             yield
         finally:
@@ -121,10 +119,3 @@ class Worker:
             await self._bus.close()
             return False
         return True
-
-
-def _end_on_failure(following: "asyncio.Task[None]") -> None:
-    """End a worker that cannot follow the bus any more for a reason nobody foresaw: the supervisor starts another."""
-    if not following.cancelled() and (error := following.exception()):
-        log.critical("this worker stopped following the bus", exc_info=error)
-        os.kill(os.getpid(), signal.SIGTERM)

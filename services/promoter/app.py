@@ -26,7 +26,7 @@ from shared.bus import NatsBus
 from shared.consumers import keep_alive
 from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
-from shared.service import asyncapi, document_publishes, make_broker, stop_broker
+from shared.service import asyncapi, document_publishes, end_on_failure, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import declare_when_reachable
 
@@ -62,6 +62,8 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
         await broker.start()
         pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]
         tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(pulling))]
+        for task in tasks:
+            task.add_done_callback(end_on_failure)
         try:
             yield
         finally:

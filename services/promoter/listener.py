@@ -70,7 +70,13 @@ async def listening(url: str) -> AsyncIterator[Listener]:
 
 async def _become_the_one(connection: Connection) -> None:
     while True:
-        if await asyncio.to_thread(_lock, connection):
+        attempt = asyncio.ensure_future(asyncio.to_thread(_lock, connection))
+        try:
+            is_held = await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            await asyncio.wait([attempt])  # a connection that a thread works on must not be closed
+            raise
+        if is_held:
             return
         await asyncio.sleep(STANDBY_S)
 
