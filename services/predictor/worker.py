@@ -93,7 +93,7 @@ class Worker:
             tasks.create_task(keep_alive(pulling))
             tasks.create_task(self._reporter.run())
             tasks.create_task(beat(self._bus, self.slots, self.settings, seat.index))
-            await caught_up(pulling[0])
+            await caught_up(self._bus.js, pulling[0])
             await self._follower.settled()
             seat.say_ready()
             self._link = "connected"
