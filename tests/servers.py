@@ -1,8 +1,10 @@
 """Starting real servers for tests, waiting for them, and ending each by its own handle."""
 
+import asyncio
 import os
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,6 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from compose.local.datadir import DataDir
+from compose.local.postgres import database_url, postgres_child
+from shared.settings import sqlalchemy_url
 
 
 def free_port() -> int:
@@ -67,3 +73,44 @@ def answers(url: str) -> Callable[[], bool]:
             return False
 
     return check
+
+
+@contextmanager
+def nats_server(folder: Path) -> Iterator[str]:
+    """Run a NATS server with JetStream and yield its address."""
+    port, monitor = free_port(), free_port()
+    binary = str(Path(sys.executable).parent / "nats-server")
+    address = ["-a", "127.0.0.1", "-p", str(port), "-m", str(monitor)]
+    with running([binary, *address, "-js", "-sd", str(folder / "js")], folder / "nats.log"):
+        wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
+        yield f"nats://127.0.0.1:{port}"
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL as `baton up` does, root's troubles included, and yield the address of its database."""
+    data, port = DataDir(folder), free_port()
+    data.create()
+    child = postgres_child(data, port)
+    asyncio.run(child.prepare())
+    command = [*child.account.prefix, *child.argv]
+    with running(command, folder / "postgres.log", cwd=child.home, **child.account.switching):
+        wait_for("PostgreSQL", lambda: asyncio.run(child.check()) is None)
+        yield database_url(data, port)
+
+
+@contextmanager
+def mlflow_server(folder: Path, database: str) -> Iterator[str]:
+    """Run MLflow on a database and yield its address."""
+    port = free_port()
+    env = {
+        "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(database),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    artifacts = ["--artifacts-destination", str(folder / "artifacts")]
+    with running([sys.executable, "-m", "mlflow", "server", *options, *artifacts], folder / "mlflow.log", env):
+        wait_for("MLflow", answers(f"http://127.0.0.1:{port}/health"), deadline_s=110)
+        yield f"http://127.0.0.1:{port}"
