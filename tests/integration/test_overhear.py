@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 
+import pytest
 from faststream.nats import NatsBroker
 
 from shared.bus import NatsBus
@@ -15,20 +16,27 @@ EVENTS = 200
 
 
 async def test_every_publish_gets_jetstreams_acknowledgement(nats_url: str) -> None:
-    model, heard = str(uuid.uuid4()), asyncio.Semaphore(0)
+    model, heard, all_heard = str(uuid.uuid4()), 0, asyncio.Event()
 
     async def hear(event: RunProgress) -> None:
-        heard.release()
+        nonlocal heard
+        heard += 1
+        if heard == EVENTS:
+            all_heard.set()
 
     broker = NatsBroker(nats_url, logger=None)
     overhear(broker, RunProgress.subject(model), hear)
     async with NatsBus(BusSettings(nats_url=nats_url), "test") as bus, broker:
         await declare_when_reachable(bus.js, 1)
         await broker.start()
-        await (await broker.connect()).flush()  # the server knows the subscription
+        connection = await broker.connect()
+        await connection.flush()  # the server knows the subscription
         event = RunProgress(request_id="r", step=1, of=1, message="")
         receipts = [await bus.publish(event, model) for _ in range(EVENTS)]
-        async with asyncio.timeout(30):
-            await heard.acquire()  # at most once: that some were heard is all that can be promised
+        try:
+            async with asyncio.timeout(30):
+                await all_heard.wait()
+        except TimeoutError:
+            pytest.fail(f"{heard} of {EVENTS} events were heard; the connection's statistics: {connection.stats}")
     sequences = [receipt.sequence for receipt in receipts]
     assert sequences == sorted(set(sequences))

@@ -303,12 +303,18 @@ def _stop_while_asking(predictor: Predictor, model: Model) -> bytes:
     head = f"POST /models/{model.name}/predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(head.encode() + body[:3])
-        predictor.get("/health")  # whoever answers this: the half request was accepted before
+        # Whichever worker took the half request: once it answers something newer, it has read that half.
+        answered: set[int] = set()
+        wait_for("each worker's answer", lambda: len(_note(answered, predictor)) == WORKERS)
         os.kill(predictor.process.pid, signal.SIGTERM)
         wait_for("the stop to begin", lambda: "Terminated child process" in predictor.log.read_text(), 10)
         connection.sendall(body[3:])
-        connection.shutdown(socket.SHUT_WR)
         return b"".join(iter(lambda: connection.recv(10_000), b""))
+
+
+def _note(answered: set[int], predictor: Predictor) -> set[int]:
+    answered.add(predictor.get("/health")["worker"])
+    return answered
 
 
 def test_workers_end_with_the_process_that_started_them(nats_url: str, tmp_path: Path) -> None:
