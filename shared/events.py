@@ -123,15 +123,27 @@ class RunFailed(Event):
     attempts: int = 1
 
 
+Action = Literal["promote", "approve", "rollback", "unfreeze", "cleanup"]
+
+
 class PromotionRequested(Event):
-    """Command: make a version the champion. `version` is a number, `auto` or `previous`."""
+    """Command: change the champion, or what may change it. Each command ends in exactly one `promotion.decided`.
+
+    - `promote` makes `version` the champion: a number, or `auto` (the policy judges the best version).
+    - `approve` carries out what the policy left to a person: the newest such decision, or the one on `version`.
+    - `rollback` goes back to `version`, or to the champion before (`previous`), and freezes automatic promotion.
+    - `unfreeze` lets the policy promote again.
+    - `cleanup` deletes old versions with their bundles, all but the newest `keep`.
+    """
 
     type = "promotion.requested"
     stream = Stream.COMMANDS
 
-    version: str
-    actor: str
+    action: Action = "promote"
+    version: str = Field(default="", pattern=r"^(auto|previous|[0-9]{1,18})?$")
+    actor: str = Field(min_length=1)
     reason: str = ""
+    keep: int | None = Field(default=None, ge=1, description="cleanup: how many versions to keep")
 
 
 class RuleOutcome(BaseModel):
@@ -147,16 +159,23 @@ class RuleOutcome(BaseModel):
 
 
 class PromotionDecided(Event):
-    """Fact: the promoter judged a challenger. `verdict` is `promoted` or `refused`; `reason` is one sentence."""
+    """Fact: the promoter decided on a finished run or a command; `reason` is one sentence.
+
+    `verdict` is `promoted`, `refused`, `awaiting` (a person has to approve) or `done` (for commands that promote
+    nothing); `generation` is the model's when it was judged; `version` is empty where none is concerned.
+    """
 
     type = "promotion.decided"
     stream = Stream.LIFECYCLE
 
     decision: str
     request_id: str
+    action: Action = "promote"
+    actor: str = "promoter"
     version: str
     champion: str | None
-    verdict: Literal["promoted", "refused"]
+    generation: int = 0
+    verdict: Literal["promoted", "refused", "awaiting", "done"]
     reason: str
     rules: list[RuleOutcome]
     challenger_metrics: dict[str, float]

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -84,6 +85,16 @@ class Registry:
             lambda: self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"])
         )
         return _version(found[0]) if found else None
+
+    def versions(self, model: str) -> list[Version]:
+        """Return every version of a model, oldest first."""
+        query, found, token = f"name = {_quoted(model)}", [], None
+        while True:
+            page = self._patiently(partial(self.client.search_model_versions, query, page_token=token))
+            found += [_version(entry) for entry in page]
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda version: int(version.version))
 
     def version_of_request(self, model: str, request_id: str) -> Version | None:
         """Return the version that a train request led to, if it got that far."""

@@ -13,15 +13,20 @@ from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers, routes
+from services.promoter.cases import PROMOTER
 from services.promoter.database import Database
 from services.promoter.fleet import Fleet
+from services.promoter.judging import Judge
 from services.promoter.ledger import Ledger
 from services.promoter.migration import migrate
+from services.promoter.outbox import Outbox
 from services.promoter.policies import read_policies
-from services.promoter.promotion import PROMOTER, Promoter
+from services.promoter.promotion import Promoter
+from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
+from services.promoter.turns import Turns
 from shared.bus import NatsBus
 from shared.consumers import keep_alive
 from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
@@ -49,9 +54,11 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     registry = Registry(settings.tracking_uri)
     database = Database(settings.database_url)
     ledger, fleet = Ledger(database), Fleet(time.monotonic)
-    relay = Relay(settings.database_url, ledger, bus)
+    relay = Relay(settings.database_url, Outbox(database), bus)
+    judge = Judge(registry, ledger, Scorer(bus, registry), policies)
+    promoter = Promoter(bus, registry, ledger, judge, Turns(database))
     broker = create_broker(settings)
-    broker.context.set_global("promoter", Promoter(bus, registry, ledger, Scorer(bus, registry), policies))
+    broker.context.set_global("promoter", promoter)
     broker.context.set_global("fleet", fleet)
 
     @asynccontextmanager
@@ -76,7 +83,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
 
     app = FastAPI(title="Baton promoter", lifespan=lifespan)
     app.include_router(routes.state(fleet, lambda: bus.client.is_connected))
-    app.include_router(routes.records(ledger))
+    app.include_router(routes.records(Records(database)))
     app.include_router(routes.events(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
     app.state.broker = broker
     return app

@@ -38,7 +38,8 @@ BEGIN
         intent := NULL;
     END IF;
 
-    UPDATE baton.models SET generation = known.generation + 1, champion = final WHERE model = p_model;
+    UPDATE baton.models SET generation = known.generation + 1, champion = final, changed_at = clock_timestamp()
+        WHERE model = p_model;
     UPDATE baton.intents SET state = 'used' WHERE decision = intent.decision;
     INSERT INTO baton.promotions
         (model, generation, kind, version, run_id, bundle, previous, actor, reason, decision, committed_at)

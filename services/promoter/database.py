@@ -46,6 +46,19 @@ class Database:
         """
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._patiently, work, deadline_s)
 
+    async def all(self, query: str, *values: object) -> list[dict[str, Any]]:
+        """Run one query as a transaction and return its rows."""
+
+        def read(cursor: RealDictCursor) -> list[dict[str, Any]]:
+            cursor.execute(query, values or None)
+            return [dict(row) for row in cursor.fetchall()]
+
+        return await self.run(read)
+
+    async def do(self, query: str, *values: object) -> None:
+        """Run one statement as a transaction."""
+        await self.run(lambda cursor: cursor.execute(query, values))
+
     def close(self) -> None:
         """Finish what runs, wait for no server that is away, and close the connections."""
         self._closing.set()

@@ -7,8 +7,9 @@ from faststream import AckPolicy, Context
 from faststream.nats import JStream, NatsMessage, NatsRouter, PullSub
 from nats.js.api import ConsumerConfig
 
+from services.promoter.cases import PROMOTER, case_of_request, case_of_run
 from services.promoter.fleet import Fleet
-from services.promoter.promotion import PROMOTER, Promoter, case_of_request, case_of_run
+from services.promoter.promotion import Promoter
 from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
 from shared.event import Event, model_name
 from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
@@ -26,7 +27,7 @@ async def on_run_finished(event: RunFinished, msg: NatsMessage, promoter: Asked)
 
 
 async def on_promotion_requested(event: PromotionRequested, msg: NatsMessage, promoter: Asked) -> None:
-    """Promote the version that was asked for."""
+    """Do what was asked for: promote, approve, roll back, unfreeze."""
     model = model_name(subject(msg))
     await promoter.settle(case_of_request(source_event(msg), model, event, final=deliveries(msg) >= ATTEMPTS))
 

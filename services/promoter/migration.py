@@ -9,7 +9,8 @@ from psycopg2.sql import SQL, Identifier
 from services.promoter.database import Database
 from shared.errors import UnreachableError
 
-VERSION = 1
+PACKAGE = "services.promoter"
+CAPTURE = 2  # grows with every change of capture.sql
 LOCK = 0x4261746F6E01  # "Baton" and a number: advisory locks share one space of keys per database
 
 # MLflow's first migration creates these tables early and their column `workspace` last.
@@ -58,15 +59,17 @@ def _install(cursor: RealDictCursor) -> None:
     cursor.execute("SET LOCAL lock_timeout = '3s'")  # never stand long in the queue before MLflow's tables
     cursor.execute("CREATE SCHEMA IF NOT EXISTS baton")
     cursor.execute("CREATE TABLE IF NOT EXISTS baton.schema_version (version integer NOT NULL)")
-    cursor.execute("SELECT version FROM baton.schema_version")
-    row = cursor.fetchone()
-    if row is None:
-        cursor.execute(_script("schema.sql"))
+    cursor.execute("ALTER TABLE baton.schema_version ADD COLUMN IF NOT EXISTS capture integer NOT NULL DEFAULT 0")
+    known = _one(cursor, "SELECT version, capture FROM baton.schema_version")
+    if not known:
         cursor.execute("INSERT INTO baton.schema_version VALUES (0)")
-    if row is None or row["version"] < VERSION or not _one(cursor, CAPTURE_IS_INSTALLED)["installed"]:
+    for script in scripts()[int(str(known.get("version", 0))) :]:
+        cursor.execute(script)
+    cursor.execute("UPDATE baton.schema_version SET version = %s", (len(scripts()),))
+    if known.get("capture") != CAPTURE or not _one(cursor, CAPTURE_IS_INSTALLED)["installed"]:
         _use_mlflow_schema(cursor)
-        cursor.execute(_script("capture.sql"))
-        cursor.execute("UPDATE baton.schema_version SET version = %s", (VERSION,))
+        cursor.execute(files(PACKAGE).joinpath("capture.sql").read_text(encoding="utf-8"))
+        cursor.execute("UPDATE baton.schema_version SET capture = %s", (CAPTURE,))
 
 
 def _use_mlflow_schema(cursor: RealDictCursor) -> None:
@@ -90,5 +93,7 @@ def _one(cursor: RealDictCursor, query: str) -> dict[str, object]:
     return dict(row) if row else {}
 
 
-def _script(name: str) -> str:
-    return files("services.promoter").joinpath(name).read_text(encoding="utf-8")
+def scripts() -> list[str]:
+    """Return the scripts that make the schema, in order; the schema's version is the number of those that were run."""
+    found = [file for file in files(PACKAGE).joinpath("schema").iterdir() if file.name.endswith(".sql")]
+    return [file.read_text(encoding="utf-8") for file in sorted(found, key=lambda file: file.name)]

@@ -47,7 +47,7 @@ STANDARD: dict[Task, Policy] = {
 class Decision:
     """The verdict, its reason as one sentence, and what each rule said."""
 
-    verdict: Literal["promoted", "refused"]
+    verdict: Literal["promoted", "refused", "awaiting", "done"]
     reason: str
     rules: list[RuleOutcome]
 

@@ -8,8 +8,8 @@ import psycopg2
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from services.promoter.ledger import Change, Ledger
 from services.promoter.listener import Listener, listening
+from services.promoter.outbox import Change, Outbox
 from shared.bus import Bus
 from shared.errors import BatonError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
@@ -25,9 +25,9 @@ log = logger(__name__)
 class Relay:
     """One works at a time; others stand by. Each model is drained by a task of its own, so none waits for another."""
 
-    def __init__(self, database_url: str, ledger: Ledger, bus: Bus) -> None:
+    def __init__(self, database_url: str, outbox: Outbox, bus: Bus) -> None:
         self._database_url = database_url
-        self._ledger = ledger
+        self._outbox = outbox
         self._bus = bus
         self._drains: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
@@ -62,14 +62,14 @@ class Relay:
     async def _keep_in_step(self, listener: Listener) -> None:
         """Repair what triggers missed and stages that differ, beside the path from commit to publish."""
         while True:
-            for model in await self._ledger.reconcile():
+            for model in await self._outbox.reconcile():
                 log.warning("champion was captured late: see baton.capture_errors", model=model)
                 listener.wake()
-            await self._ledger.mirror_stages()
+            await self._outbox.mirror_stages()
             await asyncio.sleep(POLL_S)
 
     async def _start_drains(self, listener: Listener) -> None:
-        pending = await self._ledger.pending(busy=self._drains)
+        pending = await self._outbox.pending(busy=self._drains)
         for model, changes in groupby(pending, key=lambda change: change.model):
             task = self._drains[model] = asyncio.create_task(self._drain(model, list(changes)))
             task.add_done_callback(partial(self._finished, model, listener))
@@ -82,9 +82,9 @@ class Relay:
         try:
             for change in changes:
                 await self._publish(change)
-                await self._ledger.mark_published(model, change.generation)
+                await self._outbox.mark_published(model, change.generation)
             self._failures.pop(model, None)
-            await self._ledger.mirror_stages()
+            await self._outbox.mirror_stages()
         except (psycopg2.Error, BatonError, NatsError) as error:
             failures = self._failures[model] = self._failures.get(model, 0) + 1
             log.warning("a champion's change waits to be published", model=model, failures=failures, error=str(error))

@@ -10,10 +10,10 @@ from fastapi.responses import HTMLResponse
 from faststream.specification import Specification, get_asyncapi_html
 
 from services.promoter.fleet import Fleet
-from services.promoter.ledger import Ledger
+from services.promoter.records import Records
 
 
-def records(ledger: Ledger) -> APIRouter:
+def records(ledger: Records) -> APIRouter:
     """Return the routes that answer from the ledger."""
     router = APIRouter(tags=["records"])
 

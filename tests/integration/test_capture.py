@@ -11,9 +11,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from services.promoter.cases import Case
 from services.promoter.database import Database
 from services.promoter.ledger import Intent, Ledger
 from services.promoter.migration import migrate
+from services.promoter.outbox import Outbox
+from services.promoter.records import Records
 from services.promoter.relay import Relay
 from shared.bus import NatsBus
 from shared.errors import PromotionConflictError, RegistryError
@@ -47,8 +50,18 @@ def ledger(database: Database) -> Ledger:
 
 
 @pytest.fixture
-async def relay(database_url: str, ledger: Ledger, bus: NatsBus) -> AsyncIterator[None]:
-    running = asyncio.create_task(Relay(database_url, ledger, bus).run())
+def outbox(database: Database) -> Outbox:
+    return Outbox(database)
+
+
+@pytest.fixture
+def records(database: Database) -> Records:
+    return Records(database)
+
+
+@pytest.fixture
+async def relay(database_url: str, bus: NatsBus, outbox: Outbox) -> AsyncIterator[None]:
+    running = asyncio.create_task(Relay(database_url, outbox, bus).run())
     yield
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -102,14 +115,14 @@ async def test_an_alias_moved_in_mlflow_is_published(relay: None, versions: Vers
     assert (second.version, second.generation, second.previous) == (two, 2, one)
 
 
-async def test_other_aliases_and_stages_are_nobody_s_business(versions: Versions, ledger: Ledger) -> None:
+async def test_other_aliases_and_stages_are_nobody_s_business(versions: Versions, records: Records) -> None:
     one = versions.plain()
     versions.client.set_registered_model_alias(versions.model, "challenger", one)
     versions.client.transition_model_version_stage(versions.model, one, "Staging")
-    assert await ledger.history(versions.model, 10) == []
+    assert await records.history(versions.model, 10) == []
 
 
-async def test_a_stage_transition_is_one_promotion(relay: None, versions: Versions, ear: Ear, ledger: Ledger) -> None:
+async def test_a_stage_transition_is_one_promotion(relay: None, versions: Versions, ear: Ear, records: Records) -> None:
     one, two = versions.plain(), versions.plain()
     client, model = versions.client, versions.model
     for version in (one, two):
@@ -119,11 +132,11 @@ async def test_a_stage_transition_is_one_promotion(relay: None, versions: Versio
         assert event.version == version
         assert event.reason == "unknown (MLflow): stage set to Production"
         assert client.get_model_version_by_alias(model, "champion").version == version
-    assert [row["version"] for row in await ledger.history(model, 10)] == [two, one]
+    assert [row["version"] for row in await records.history(model, 10)] == [two, one]
 
 
 async def test_stages_follow_the_alias_and_are_not_captured_again(
-    relay: None, versions: Versions, ear: Ear, ledger: Ledger
+    relay: None, versions: Versions, ear: Ear, records: Records
 ) -> None:
     one, two = versions.plain(), versions.plain()
     for version in (one, two):
@@ -135,11 +148,11 @@ async def test_stages_follow_the_alias_and_are_not_captured_again(
 
         await until("the stage to follow the alias", mirrored)
     assert stages(versions.client, versions.model) == {one: "Archived", two: "Production"}
-    assert len(await ledger.history(versions.model, 10)) == 2
+    assert len(await records.history(versions.model, 10)) == 2
 
 
 async def test_twenty_changes_in_a_burst_arrive_in_order_and_once(
-    relay: None, versions: Versions, ear: Ear, ledger: Ledger
+    relay: None, versions: Versions, ear: Ear, records: Records
 ) -> None:
     both = [versions.plain(), versions.plain()]
 
@@ -153,12 +166,12 @@ async def test_twenty_changes_in_a_burst_arrive_in_order_and_once(
     assert [event.version for event in events if isinstance(event, ModelPromoted)] == both * 10
 
     async def all_published() -> bool:
-        return all(row["published_at"] for row in await ledger.history(versions.model, 30))
+        return all(row["published_at"] for row in await records.history(versions.model, 30))
 
     await until("every change to be marked as published", all_published)
 
 
-async def test_concurrent_changes_are_recorded_in_commit_order(versions: Versions, ledger: Ledger) -> None:
+async def test_concurrent_changes_are_recorded_in_commit_order(versions: Versions, records: Records) -> None:
     candidates = [versions.plain() for _ in range(4)]
     versions.client.set_registered_model_alias(versions.model, "champion", candidates[0])
 
@@ -167,7 +180,7 @@ async def test_concurrent_changes_are_recorded_in_commit_order(versions: Version
             versions.client.set_registered_model_alias(versions.model, "champion", version)
 
     await asyncio.gather(*(asyncio.to_thread(move, version) for version in candidates))
-    history = (await ledger.history(versions.model, 100))[::-1]
+    history = (await records.history(versions.model, 100))[::-1]
     assert [row["generation"] for row in history] == list(range(1, len(history) + 1))
     assert all(row["previous"] == before["version"] for before, row in pairwise(history))
     champion = versions.client.get_model_version_by_alias(versions.model, "champion").version
@@ -191,11 +204,11 @@ async def test_a_deletion_withdraws(relay: None, versions: Versions, ear: Ear, w
     assert withdrawn.reason == "unknown (MLflow): alias champion deleted"
 
 
-async def test_a_renamed_model_is_withdrawn_and_promoted(versions: Versions, ledger: Ledger) -> None:
+async def test_a_renamed_model_is_withdrawn_and_promoted(versions: Versions, records: Records) -> None:
     version, new_name = versions.plain(), new_model()
     versions.client.set_registered_model_alias(versions.model, "champion", version)
     versions.client.rename_registered_model(versions.model, new_name)
-    (withdrawn, _), (promoted,) = await ledger.history(versions.model, 9), await ledger.history(new_name, 9)
+    (withdrawn, _), (promoted,) = await records.history(versions.model, 9), await records.history(new_name, 9)
     assert (withdrawn["kind"], promoted["kind"], promoted["version"]) == ("withdrawn", "promoted", version)
 
 
@@ -213,17 +226,17 @@ async def test_a_version_without_a_bundle_is_rejected_and_the_relay_moves_on(
 
 
 async def test_a_relay_that_died_before_its_note_publishes_nothing_twice(
-    database_url: str, bus: NatsBus, versions: Versions, ledger: Ledger
+    database_url: str, bus: NatsBus, versions: Versions, records: Records, outbox: Outbox
 ) -> None:
     both = [versions.plain(), versions.plain()]
 
     async def published() -> bool:
-        return all(row["published_at"] for row in await ledger.history(versions.model, 9))
+        return all(row["published_at"] for row in await records.history(versions.model, 9))
 
     for _ in range(2):  # the second relay finds the notes of the first erased
         for version in both:
             versions.client.set_registered_model_alias(versions.model, "champion", version)
-        running = asyncio.create_task(Relay(database_url, ledger, bus).run())
+        running = asyncio.create_task(Relay(database_url, outbox, bus).run())
         await until("the changes to be published", published)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -239,6 +252,10 @@ def erase(database_url: str, model: str) -> None:
     connection.close()
 
 
+def case(model: str) -> Case:
+    return Case(source_event=model, model=model, version="", request_id="")
+
+
 def decision(model: str, version: str) -> PromotionDecided:
     return PromotionDecided(
         decision=f"decision on {model} {version}",
@@ -252,28 +269,28 @@ def decision(model: str, version: str) -> PromotionDecided:
     )
 
 
-async def test_an_intent_tells_by_whom_and_why(versions: Versions, ledger: Ledger) -> None:
+async def test_an_intent_tells_by_whom_and_why(versions: Versions, ledger: Ledger, records: Records) -> None:
     version = versions.plain()
     decided = decision(versions.model, version)
-    await ledger.record(versions.model, versions.model, decided, Intent(0, "promoter", "better"))
+    await ledger.record(case(versions.model), decided, Intent(0, "promoter", "better"))
     versions.registry.promote(versions.model, version)
-    (row,) = await ledger.history(versions.model, 9)
+    (row,) = await records.history(versions.model, 9)
     assert (row["actor"], row["reason"], row["decision"]) == ("promoter", "better", decided.decision)
     assert row["challenger_metrics"] == {"roc_auc": 0.9}
     assert not await ledger.renew_intent(decided.decision), "an intent is used once"
 
 
-async def test_an_intent_that_is_out_of_date_is_refused(versions: Versions, ledger: Ledger) -> None:
+async def test_an_intent_that_is_out_of_date_is_refused(versions: Versions, ledger: Ledger, records: Records) -> None:
     one, two = versions.plain(), versions.plain()
     decided = decision(versions.model, two)
-    await ledger.record(versions.model, versions.model, decided, Intent(0, "promoter", "better"))
+    await ledger.record(case(versions.model), decided, Intent(0, "promoter", "better"))
     versions.client.set_registered_model_alias(versions.model, "champion", one)
     with pytest.raises(PromotionConflictError):
         versions.registry.promote(versions.model, two)
     assert versions.client.get_model_version_by_alias(versions.model, "champion").version == one
     await ledger.supersede(decided.decision)
     versions.client.set_registered_model_alias(versions.model, "champion", two)
-    assert (await ledger.history(versions.model, 1))[0]["actor"] == "unknown (MLflow)"
+    assert (await records.history(versions.model, 1))[0]["actor"] == "unknown (MLflow)"
 
 
 @contextmanager
@@ -290,16 +307,16 @@ def renamed(database_url: str, table: str) -> Iterator[None]:
 
 
 async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
-    versions: Versions, ledger: Ledger, database_url: str
+    versions: Versions, database_url: str, records: Records, outbox: Outbox
 ) -> None:
     one, two = versions.plain(), versions.plain()
     with renamed(database_url, "promotions"):
         versions.client.set_registered_model_alias(versions.model, "champion", one)
     with renamed(database_url, "models"):
         versions.client.transition_model_version_stage(versions.model, two, "Production")
-    assert await ledger.history(versions.model, 9) == []
-    assert versions.model in await ledger.reconcile()
-    (row,) = await ledger.history(versions.model, 9)
+    assert await records.history(versions.model, 9) == []
+    assert versions.model in await outbox.reconcile()
+    (row,) = await records.history(versions.model, 9)
     assert row["reason"] == "unknown (MLflow): alias champion found moved"
     with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM baton.capture_errors WHERE changed ->> 'name' = %s", (versions.model,))

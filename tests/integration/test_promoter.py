@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 from fastapi import FastAPI
 
+from services.promoter.cases import case_of_run
 from services.promoter.database import Database
 from services.promoter.ledger import Intent, Ledger
 from shared.bus import NatsBus
@@ -133,7 +134,8 @@ async def test_a_decision_that_was_overtaken_is_judged_again(
         verdict="promoted", reason="there was no champion", rules=[], challenger_metrics={},
     )  # fmt: skip
     database = Database(database_url, threads=1)
-    await Ledger(database).record(f"run of {model}", model, stale, Intent(0, "promoter", "there was no champion"))
+    case = case_of_run(f"run of {model}", model, challenger, final=False)
+    await Ledger(database).record(case, stale, Intent(0, "promoter", "there was no champion"))
     database.close()
     async with listening_to(bus, model, PromotionDecided) as ear:
         await bus.publish(challenger, model, event_id=f"run of {model}")
@@ -165,8 +167,8 @@ async def test_promotion_by_hand_and_back(app: FastAPI, bus: NatsBus, versions: 
         assert (promoted.actor, promoted.reason) == ("ann", "because")
     assert promoted.version == runs[0].version
 
-    auto = await decision_on(bus, model, PromotionRequested(version="auto", actor="ann"))
-    assert (auto.version, auto.verdict) == (runs[1].version, "refused")
+    further = await decision_on(bus, model, PromotionRequested(action="rollback", actor="ann"))
+    assert further.reason == f"{model} has no earlier champion to go back to"
     unknown = await decision_on(bus, model, PromotionRequested(version="99", actor="ann"))
     assert unknown.reason == f"{model} has no version 99 to promote"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.promoter.ledger import Change
+from services.promoter.outbox import Change
 from services.promoter.relay import event_of
 from shared.events import BundleRef, ModelPromoted, ModelRejected, ModelWithdrawn
 

@@ -1,0 +1,141 @@
+"""Judging a case: which version it is about, and whether that becomes champion."""
+
+import asyncio
+from dataclasses import dataclass
+
+from services.promoter.candidates import best_version
+from services.promoter.cases import AUTO, PREVIOUS, Case
+from services.promoter.ledger import Ledger, Standing
+from services.promoter.policies import Policies
+from services.promoter.policy import Decision, decide, refuse
+from services.promoter.scoring import Scorer, Scores
+from shared.errors import BundleError, ComparisonError, RegistryError
+from shared.events import RuleOutcome
+from shared.registry import Registry, Version
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A decision with what it was based on; `generation` is the one it holds for."""
+
+    version: str
+    decision: Decision
+    generation: int
+    scores: Scores | None = None
+
+
+class Judge:
+    """Finds what a case names and judges it: by the policy, or by what a person asked for."""
+
+    def __init__(self, registry: Registry, ledger: Ledger, scorer: Scorer, policies: Policies) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._scorer = scorer
+        self._policies = policies
+
+    async def judge(self, case: Case, standing: Standing) -> Judgement:
+        """Judge a case against who is champion; raise `BatonError` where a retry may help."""
+        if case.action == "unfreeze":
+            return Judgement("", _done("freeze", f"the policy may promote versions of {case.model} again"), 0)
+        if case.action == "approve":
+            return await self._approval(case, standing)
+        found = await self._find(case)
+        if found is None:
+            return _judged(case.version, refuse(_rule("version", _nothing_found(case))), standing)
+        if found.version == standing.champion:
+            return _judged(
+                found.version, refuse(_rule("version", f"version {found.version} is champion already")), standing
+            )
+        if case.by_policy:
+            return await self._by_policy(case, found, standing)
+        return _judged(found.version, _by_hand(case, found), standing)
+
+    async def _find(self, case: Case) -> Version | None:
+        if case.version == AUTO:
+            return await self._best(case.model)
+        if case.version in ("", PREVIOUS):
+            return await self._predecessor(case.model)
+        return await asyncio.to_thread(self._registry.version, case.model, case.version)
+
+    async def _best(self, model: str) -> Version | None:
+        rejected = await self._ledger.rejected_versions(model)
+        return await asyncio.to_thread(best_version, self._registry, self._policies, model, rejected)
+
+    async def _predecessor(self, model: str) -> Version | None:
+        rejected = await self._ledger.rejected_versions(model)
+        for version in await self._ledger.predecessors(model):
+            found = await asyncio.to_thread(self._registry.version, model, version)
+            if found is not None and found.version not in rejected:
+                return found
+        return None
+
+    async def _approval(self, case: Case, standing: Standing) -> Judgement:
+        awaiting = await self._ledger.awaiting(case.model, case.version)
+        if awaiting is None:
+            which = f"version {case.version}" if case.version else "no version"
+            missing = (
+                f"{which} of {case.model} awaits approval" if not case.version else f"{which} does not await approval"
+            )
+            return _judged(case.version, refuse(_rule("approval", missing)), standing)
+        if awaiting.generation != standing.generation:
+            message = (
+                f"the champion has changed since version {awaiting.version} was judged against "
+                f"{awaiting.champion or 'none'}: ask for `--auto`, or promote it by hand"
+            )
+            return _judged(awaiting.version, refuse(_rule("approval", message)), standing)
+        by = f"approved by {case.actor}" + (f": {case.reason}" if case.reason else f": {awaiting.reason}")
+        return _judged(
+            awaiting.version, Decision("promoted", by, [*awaiting.rules, _rule("approval", by, passed=True)]), standing
+        )
+
+    async def _by_policy(self, case: Case, challenger: Version, standing: Standing) -> Judgement:
+        try:
+            champion = await self._champion(case.model, standing)
+            scores = await self._scorer.score(challenger, champion)
+        except (ComparisonError, BundleError, RegistryError) as error:
+            passing = isinstance(error, RegistryError) or (isinstance(error, BundleError) and error.check == "download")
+            if passing and not case.final:
+                raise
+            return _judged(challenger.version, refuse(_rule("comparison", str(error))), standing)
+        policy = self._policies.of(case.model, scores.task)
+        return Judgement(
+            challenger.version, decide(policy, scores.challenger, scores.champion), standing.generation, scores
+        )
+
+    async def _champion(self, model: str, standing: Standing) -> Version | None:
+        if standing.champion is None:
+            return None
+        champion = await asyncio.to_thread(self._registry.version, model, standing.champion)
+        if champion is None:  # it was deleted a moment ago, and the ledger will hear of it
+            raise RegistryError(f"MLflow does not know {model} version {standing.champion}, which is champion")
+        return champion
+
+
+def _judged(version: str, decision: Decision, standing: Standing) -> Judgement:
+    return Judgement(version, decision, standing.generation)
+
+
+def _rule(rule: str, message: str, *, passed: bool = False) -> RuleOutcome:
+    return RuleOutcome(rule=rule, passed=passed, message=message)
+
+
+def _done(rule: str, message: str) -> Decision:
+    return Decision("done", message, [_rule(rule, message, passed=True)])
+
+
+def _nothing_found(case: Case) -> str:
+    if case.action == "rollback" and case.version in ("", PREVIOUS):
+        return f"{case.model} has no earlier champion to go back to"
+    return (
+        f"{case.model} has no version {case.version} to promote"
+        if case.version != AUTO
+        else f"{case.model} has no version"
+    )
+
+
+def _by_hand(case: Case, version: Version) -> Decision:
+    if version.bundle is None:
+        return refuse(_rule("bundle", f"version {version.version} has no Baton bundle: no predictor could load it"))
+    did = "rolled back" if case.action == "rollback" else "asked for"
+    message = f"{did} by {case.actor}" + (f": {case.reason}" if case.reason else "")
+    return Decision("promoted", message, [_rule("by hand", message, passed=True)])
