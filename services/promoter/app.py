@@ -24,6 +24,7 @@ from services.promoter.policies import read_policies
 from services.promoter.promotion import Promoter
 from services.promoter.records import Records
 from services.promoter.relay import Relay
+from services.promoter.reports import Reports
 from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
 from services.promoter.turns import Turns
@@ -59,6 +60,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     promoter = Promoter(bus, registry, ledger, judge, Turns(database))
     broker = create_broker(settings)
     broker.context.set_global("promoter", promoter)
+    broker.context.set_global("reports", Reports(database, policies, promoter))
     broker.context.set_global("fleet", fleet)
 
     @asynccontextmanager

@@ -8,12 +8,14 @@ from services.promoter.policy import Task
 from shared.registry import Registry, Version
 
 
-def best_version(registry: Registry, policies: Policies, model: str, rejected: Collection[str]) -> Version | None:
+def best_version(
+    registry: Registry, policies: Policies, model: str, rejected: Collection[tuple[str, str | None]]
+) -> Version | None:
     """Return the version with the best value of the policy's metric in its run, the newest where none has one.
 
     Versions that predictors rejected are left out. Blocks: it asks MLflow for every version's run.
     """
-    versions = [found for found in registry.versions(model) if found.version not in rejected]
+    versions = [found for found in registry.versions(model) if (found.version, found.run_id) not in rejected]
     if not versions:
         return None
     return max(versions, key=lambda found: (_merit(registry, policies, found), int(found.version)))

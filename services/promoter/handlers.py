@@ -10,6 +10,7 @@ from nats.js.api import ConsumerConfig
 from services.promoter.cases import PROMOTER, case_of_request, case_of_run
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import Promoter
+from services.promoter.reports import Reports
 from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
 from shared.event import Event, model_name
 from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
@@ -17,6 +18,7 @@ from shared.events import ModelRejected, ModelServing, PredictorAlive, Promotion
 ATTEMPTS = 5  # how often a comparison is tried while what it needs might still appear
 
 Asked = Annotated[Promoter, Context("promoter")]
+Told = Annotated[Reports, Context("reports")]
 Known = Annotated[Fleet, Context("fleet")]
 
 
@@ -30,6 +32,16 @@ async def on_promotion_requested(event: PromotionRequested, msg: NatsMessage, pr
     """Do what was asked for: promote, approve, roll back, unfreeze."""
     model = model_name(subject(msg))
     await promoter.settle(case_of_request(source_event(msg), model, event, final=deliveries(msg) >= ATTEMPTS))
+
+
+async def on_serving_reported(event: ModelServing, msg: NatsMessage, reports: Told) -> None:
+    """Keep what predictors serve."""
+    await reports.serving(model_name(subject(msg)), event)
+
+
+async def on_rejection_reported(event: ModelRejected, msg: NatsMessage, reports: Told) -> None:
+    """Keep what predictors reject, and take back a promotion that speaks against its bundle."""
+    await reports.rejected(model_name(subject(msg)), event)
 
 
 async def on_model_serving(event: ModelServing, msg: NatsMessage, fleet: Known) -> None:
@@ -51,11 +63,17 @@ async def on_predictor_alive(event: PredictorAlive, fleet: Known) -> None:
 def work_router() -> NatsRouter:
     """Return the subscriptions to streams: durable, one event at a time, acknowledged when done."""
     router = NatsRouter(middlewares=[Acknowledge])
-    for handler, event in ((on_run_finished, RunFinished), (on_promotion_requested, PromotionRequested)):
+    subscriptions: tuple[tuple[Callable[..., Awaitable[None]], type[Event], str], ...] = (
+        (on_run_finished, RunFinished, PROMOTER),
+        (on_promotion_requested, PromotionRequested, PROMOTER),
+        (on_serving_reported, ModelServing, f"{PROMOTER}-serving"),
+        (on_rejection_reported, ModelRejected, f"{PROMOTER}-rejected"),
+    )
+    for handler, event, durable in subscriptions:
         router.subscriber(
             event.all_subjects(),
             stream=JStream(str(event.stream), declare=False),
-            durable=PROMOTER,
+            durable=durable,
             pull_sub=PullSub(timeout=5.0),
             config=ConsumerConfig(ack_wait=ACK_WAIT_S),
             ack_policy=AckPolicy.MANUAL,
@@ -73,5 +91,5 @@ def fleet_router() -> NatsRouter:
         (on_predictor_alive, PredictorAlive, PredictorAlive.type),
     )
     for handler, event, address in subscriptions:
-        overhear(router, address, handler, title=event.type)
+        overhear(router, address, handler, title=event.type, include_in_schema=event.stream is None)  # described above
     return router

@@ -39,6 +39,12 @@ class Judge:
             return Judgement("", _done("freeze", f"the policy may promote versions of {case.model} again"), 0)
         if case.action == "approve":
             return await self._approval(case, standing)
+        if case.by == "fleet":
+            return await self._by_fleet(case, standing)
+        return await self._named(case, standing)
+
+    async def _named(self, case: Case, standing: Standing) -> Judgement:
+        """Judge the version that a case names, or asks to find."""
         found = await self._find(case)
         if found is None:
             return _judged(case.version, refuse(_rule("version", _nothing_found(case))), standing)
@@ -46,7 +52,7 @@ class Judge:
             return _judged(
                 found.version, refuse(_rule("version", f"version {found.version} is champion already")), standing
             )
-        if case.by_policy:
+        if case.by == "policy":
             return await self._by_policy(case, found, standing)
         return _judged(found.version, _by_hand(case, found), standing)
 
@@ -58,16 +64,34 @@ class Judge:
         return await asyncio.to_thread(self._registry.version, case.model, case.version)
 
     async def _best(self, model: str) -> Version | None:
-        rejected = await self._ledger.rejected_versions(model)
+        rejected = await self._ledger.rejected(model)
         return await asyncio.to_thread(best_version, self._registry, self._policies, model, rejected)
 
-    async def _predecessor(self, model: str) -> Version | None:
-        rejected = await self._ledger.rejected_versions(model)
-        for version in await self._ledger.predecessors(model):
+    async def _predecessor(self, model: str, *, served: bool = False) -> Version | None:
+        rejected = await self._ledger.rejected(model)
+        for version in await self._ledger.predecessors(model, served=served):
             found = await asyncio.to_thread(self._registry.version, model, version)
-            if found is not None and found.version not in rejected:
+            if found is not None and (found.version, found.run_id) not in rejected:
                 return found
         return None
+
+    async def _by_fleet(self, case: Case, standing: Standing) -> Judgement:
+        """Take back what predictors rejected, once, unless the champion has changed meanwhile."""
+        kept = None
+        if case.generation != standing.generation:
+            kept = "the champion has changed since"
+        elif self._policies.merged(case.model).on_reject == "hold":
+            kept = "the policy holds what predictors reject (`on_reject: hold`): roll back by hand"
+        elif standing.taken_back:
+            kept = "it took the place of another rejected version already: promote one by hand"
+        found = None if kept else await self._predecessor(case.model, served=True)
+        if found is None:
+            message = f"{case.reason}; not rolled back: {kept or 'no earlier champion has served'}"
+            return _judged("", refuse(_rule("rejection", message)), standing)
+        message = f"{case.reason}; rolled back to version {found.version}"
+        return _judged(
+            found.version, Decision("promoted", message, [_rule("rejection", message, passed=True)]), standing
+        )
 
     async def _approval(self, case: Case, standing: Standing) -> Judgement:
         awaiting = await self._ledger.awaiting(case.model, case.version)

@@ -11,9 +11,13 @@ from services.promoter.lineage import Step, predecessors
 from shared.events import PromotionDecided
 
 STANDING = """
-    SELECT generation, champion, frozen, frozen_by, frozen_reason,
-        extract(epoch FROM clock_timestamp() - changed_at)::float AS changed_s_ago
-    FROM baton.models WHERE model = %s
+    SELECT m.generation, m.champion, m.frozen, m.frozen_by, m.frozen_reason,
+        extract(epoch FROM clock_timestamp() - m.changed_at)::float AS changed_s_ago,
+        coalesce(d.source_event LIKE 'rejected:%%', false) AS taken_back
+    FROM baton.models m
+    LEFT JOIN baton.promotions p ON p.model = m.model AND p.generation = m.generation
+    LEFT JOIN baton.decisions d ON d.id = p.decision
+    WHERE m.model = %s
 """
 AWAITING = """
     SELECT d.event FROM baton.decisions d JOIN baton.intents i ON i.decision = d.id
@@ -21,9 +25,11 @@ AWAITING = """
     ORDER BY d.decided_at DESC LIMIT 1
 """
 LINEAGE = """
-    SELECT p.version, d.action FROM baton.promotions p LEFT JOIN baton.decisions d ON d.id = p.decision
+    SELECT p.version, d.action, bool_or(p.served_at IS NOT NULL) OVER (PARTITION BY p.version) AS served
+    FROM baton.promotions p LEFT JOIN baton.decisions d ON d.id = p.decision
     WHERE p.model = %s ORDER BY p.generation
 """
+REJECTED = "SELECT DISTINCT version, run_id FROM baton.rejections WHERE model = %s AND check_failed = ANY(%s)"
 DECIDE = """
     INSERT INTO baton.decisions
         (id, source_event, model, version, verdict, reason, event, action, actor, generation)
@@ -34,10 +40,16 @@ INTEND = """
     VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
+# What a bundle fails by itself; a download that fails speaks against the network.
+AGAINST_THE_BUNDLE = ("digest", "load", "schema", "warm_up", "golden", "deadline")
+
 
 @dataclass(frozen=True)
 class Standing:
-    """A model's champion (None: it has none), the generation that made it so, and whether the policy may change it."""
+    """A model's champion (None: it has none), the generation that made it so, and whether the policy may change it.
+
+    `taken_back` says that the champion is there because predictors rejected another one.
+    """
 
     generation: int = 0
     champion: str | None = None
@@ -45,6 +57,7 @@ class Standing:
     frozen_by: str | None = None
     frozen_reason: str | None = None
     changed_s_ago: float | None = None
+    taken_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,14 +84,17 @@ class Ledger:
         rows = await self._database.all(STANDING, model)
         return Standing(**rows[0]) if rows else Standing()
 
-    async def predecessors(self, model: str) -> list[str]:
-        """Return the versions that one can go back to, nearest first."""
-        return predecessors(Step(**row) for row in await self._database.all(LINEAGE, model))
+    async def predecessors(self, model: str, *, served: bool = False) -> list[str]:
+        """Return the versions that one can go back to, nearest first; with `served`, only those that have served."""
+        rows = await self._database.all(LINEAGE, model)
+        found = predecessors(Step(row["version"], row["action"]) for row in rows)
+        have_served = {row["version"] for row in rows if row["served"]}
+        return [version for version in found if version in have_served or not served]
 
-    async def rejected_versions(self, model: str) -> set[str]:
-        """Return the versions that predictors rejected."""
-        rows = await self._database.all("SELECT DISTINCT version FROM baton.rejections WHERE model = %s", model)
-        return {row["version"] for row in rows}
+    async def rejected(self, model: str) -> set[tuple[str, str | None]]:
+        """Return the versions, each with its run, that predictors rejected for what is in their bundle."""
+        rows = await self._database.all(REJECTED, model, list(AGAINST_THE_BUNDLE))
+        return {(row["version"], row["run_id"]) for row in rows}
 
     async def decision_on(self, source_event: str) -> PromotionDecided | None:
         """Return the decision that stands for an event."""
@@ -133,7 +149,7 @@ class Ledger:
 
 def _freeze_or_thaw(cursor: RealDictCursor, case: Case, decided: PromotionDecided) -> None:
     """Freeze a model that a person rolls back; the policy may promote again after a promotion by hand, or when told."""
-    if case.by_policy or decided.verdict not in ("promoted", "done"):
+    if case.by != "hand" or decided.verdict not in ("promoted", "done"):
         return
     if case.action == "rollback":
         freeze = "UPDATE baton.models SET frozen = true, frozen_by = %s, frozen_reason = %s WHERE model = %s"

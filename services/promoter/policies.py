@@ -20,8 +20,12 @@ class Policies(BaseModel):
 
     def of(self, model: str, task: Task) -> Policy:
         """Return the complete policy of a model."""
+        return self.merged(model).for_task(task)
+
+    def merged(self, model: str) -> Policy:
+        """Return the policy of a model as far as it does not depend on the model's task."""
         own = self.models.get(model, Policy())
-        return self.defaults.model_copy(update=own.model_dump(exclude_unset=True)).for_task(task)
+        return self.defaults.model_copy(update=own.model_dump(exclude_unset=True))
 
 
 def read_policies(file: Path | None) -> Policies:

@@ -27,6 +27,8 @@ class Policy(BaseModel):
     higher_is_better: bool | None = None
     floor: float | None = Field(default=None, allow_inf_nan=False)
     min_improvement: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    on_reject: Literal["rollback", "hold", "ignore"] = "rollback"
+    reject_quorum: int = Field(default=1, ge=1)
 
     def for_task(self, task: Task) -> "Policy":
         """Fill in what was not given: the task's metric, its floor, the metric's direction."""

@@ -40,7 +40,7 @@ class Promoter:
     @asynccontextmanager
     async def _turn(self, case: Case) -> AsyncIterator[None]:
         """Hold the model's turn while the policy judges; a person's command never waits for that."""
-        if not case.by_policy:
+        if case.by != "policy":
             yield
             return
         async with self._turns.of(case.model):
@@ -78,7 +78,7 @@ class Promoter:
 def _intent(case: Case, decided: PromotionDecided) -> Intent | None:
     if decided.verdict not in ("promoted", "awaiting"):
         return None
-    reason = case.reason or decided.reason
+    reason = decided.reason if case.by == "fleet" else case.reason or decided.reason
     return Intent(decided.generation, case.actor, reason, "open" if decided.verdict == "promoted" else "awaiting")
 
 

@@ -1,0 +1,230 @@
+"""What predictors reject is taken back: the alias returns, the old champion answers all along, history says why."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg2
+import pytest
+import skops.io
+from fastapi import FastAPI
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from shared.bundle import GOLDEN, MODEL_FILES, Column, Golden, Manifest, Output, file_digest, write
+from shared.bus import NatsBus
+from shared.events import BundleRef, ModelPromoted, ModelServing, PromotionDecided, PromotionRequested
+from shared.settings import BusSettings
+from shared.streams import declare_when_reachable
+from tests import bundles
+from tests.integration.kit import Ear, Versions, listening_to, new_model, promoter
+from tests.integration.predictors import WORKERS, Predictor, predictor_process
+
+
+@pytest.fixture(scope="module")
+def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
+    with predictor_process(nats_url, tmp_path_factory.mktemp("closed_loop")) as process:
+        yield process
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
+    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
+        await declare_when_reachable(opened.js, 1)
+        yield opened
+
+
+@pytest.fixture
+async def app(database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus) -> AsyncIterator[FastAPI]:
+    async with promoter(database_url, tracking_uri, nats_url) as running:
+        yield running
+
+
+@dataclass
+class Load:
+    """Requests that were asked without pause, and the answers that were not 200."""
+
+    asked: int = 0
+    failed: list[str] = field(default_factory=list)
+    versions: set[str] = field(default_factory=set)
+
+
+@dataclass
+class Scene:
+    """A model with a champion that serves, and everybody who has a part in it."""
+
+    bus: NatsBus
+    app: FastAPI
+    versions: Versions
+    predictor: Predictor
+    folder: Path
+
+    @property
+    def model(self) -> str:
+        return self.versions.model
+
+    def move_alias(self, version: str) -> None:
+        self.versions.client.set_registered_model_alias(self.model, "champion", version)
+
+    def champion(self) -> str:
+        return str(self.versions.client.get_model_version_by_alias(self.model, "champion").version)
+
+    async def good(self, share: float) -> str:
+        return self.versions.plain(await self.bus.put_bundle(*bundles.classifier(self.folder, share)))
+
+    async def history(self) -> list[dict[str, Any]]:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://promoter") as client:
+            answer: list[dict[str, Any]] = (await client.get(f"/models/{self.model}/history")).json()
+            return answer
+
+    async def serve(self, version: str) -> None:
+        """Make a version champion as MLflow's UI does, and wait until every worker serves it."""
+        async with listening_to(self.bus, self.model, ModelServing) as ear:
+            await asyncio.to_thread(self.move_alias, version)
+            await said(ear, version)
+
+    @asynccontextmanager
+    async def load(self) -> AsyncIterator[Load]:
+        load, over = Load(), asyncio.Event()
+
+        async def ask() -> None:
+            async with httpx.AsyncClient(base_url=self.predictor.url, timeout=10) as client:
+                while not over.is_set():
+                    answer = await client.post(f"/models/{self.model}/predict", json={"x": 1})
+                    load.asked += 1
+                    if answer.status_code == 200:
+                        load.versions.add(answer.json()["version"])
+                    else:
+                        load.failed.append(answer.text)
+
+        asking = asyncio.create_task(ask())
+        try:
+            yield load
+        finally:
+            over.set()
+            await asking
+
+
+async def said(ear: Ear, version: str) -> None:
+    """Wait until every worker serves a version."""
+    workers: set[int] = set()
+    async with asyncio.timeout(30):
+        while len(workers) < WORKERS:
+            event = await ear.next()
+            if isinstance(event, ModelServing) and event.version == version:
+                workers.add(event.worker)
+
+
+@pytest.fixture
+async def scene(app: FastAPI, bus: NatsBus, predictor: Predictor, tracking_uri: str, tmp_path: Path) -> Scene:
+    return Scene(bus, app, Versions(tracking_uri, new_model()), predictor, tmp_path)
+
+
+async def wrong_answers(scene: Scene) -> BundleRef:
+    return await scene.bus.put_bundle(*bundles.classifier(scene.folder, 0.75, golden_share=0.7))
+
+
+async def truncated(scene: Scene) -> BundleRef:
+    archive, digest = bundles.classifier(scene.folder, 0.8)
+    archive.write_bytes(archive.read_bytes()[:1500])
+    return await scene.bus.put_bundle(archive, digest)
+
+
+async def forbidden_types(scene: Scene) -> BundleRef:
+    import pandas as pd
+
+    frame = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0]})
+    pipeline = Pipeline([("own", FunctionTransformer(json.dumps)), ("model", LogisticRegression())])
+    pipeline.steps[1][1].fit(frame, [0, 0, 1, 1])
+    golden = Golden(columns={"x": [0.0]}, predictions=[0], probabilities=[[0.5, 0.5]])
+    files = {MODEL_FILES["sklearn"]: skops.io.dumps(pipeline), GOLDEN: golden.model_dump_json().encode()}
+    manifest = Manifest(
+        inputs=[Column(name="x", type="double")],
+        output=Output(kind="classification", classes=[0, 1], probabilities=True),
+        runtime="sklearn",
+        runtime_reason="test",
+        tolerance=1e-5,
+        libraries={},
+        files={name: file_digest(content) for name, content in files.items()},
+    )
+    archive = scene.folder / f"{uuid.uuid4()}.tar"
+    return await scene.bus.put_bundle(archive, write(archive, manifest, files))
+
+
+@pytest.mark.parametrize(
+    ("bad", "check"), [(wrong_answers, "golden"), (truncated, "digest"), (forbidden_types, "load")]
+)
+async def test_a_version_that_predictors_reject_is_taken_back(scene: Scene, bad: Any, check: str) -> None:
+    good = await scene.good(0.25)
+    await scene.serve(good)
+    rejected = scene.versions.plain(await bad(scene))
+    async with scene.load() as load, listening_to(scene.bus, scene.model, ModelServing, PromotionDecided) as ear:
+        await asyncio.to_thread(scene.move_alias, rejected)
+        decided = await asyncio.wait_for(ear.next(), 30)
+        await said(ear, good)
+    assert isinstance(decided, PromotionDecided)
+    assert (decided.action, decided.verdict, decided.version) == ("rollback", "promoted", good)
+    assert (load.failed, load.versions) == ([], {good})
+    assert load.asked > 0
+    assert await asyncio.to_thread(scene.champion) == good
+
+    back, forth, first = await scene.history()
+    assert (back["version"], forth["version"], first["version"]) == (good, rejected, good)
+    assert back["actor"] == "promoter"
+    assert back["reason"].startswith(f"version {rejected} was rejected by {scene.predictor.name} ({check})")
+
+    # The policy never chooses it again; it is the newest and would be.
+    async with listening_to(scene.bus, scene.model, PromotionDecided) as ear:
+        await scene.bus.publish(PromotionRequested(version="auto", actor="ann"), scene.model)
+        auto = await asyncio.wait_for(ear.next(), 30)
+    assert isinstance(auto, PromotionDecided)
+    assert auto.reason == f"version {good} is champion already"
+
+
+async def test_a_first_champion_that_is_rejected_stays_and_says_so(scene: Scene) -> None:
+    bad = scene.versions.plain(await wrong_answers(scene))
+    async with listening_to(scene.bus, scene.model, PromotionDecided) as ear:
+        await asyncio.to_thread(scene.move_alias, bad)
+        decided = await asyncio.wait_for(ear.next(), 30)
+    assert isinstance(decided, PromotionDecided)
+    assert decided.verdict == "refused"
+    assert decided.reason.endswith("not rolled back: no earlier champion has served")
+    assert await asyncio.to_thread(scene.champion) == bad
+
+
+async def test_an_old_promotion_that_is_delivered_again_changes_nothing(scene: Scene) -> None:
+    one, two, three = [await scene.good(share) for share in (0.1, 0.2, 0.3)]
+    await scene.serve(one)
+    found = await scene.bus.last(ModelPromoted, scene.model)
+    await scene.serve(two)
+    assert found is not None
+    async with scene.load() as load:
+        await scene.bus.publish(found[1], scene.model, event_id=str(uuid.uuid4()))
+        await scene.serve(three)  # was published after it, so it was seen after it
+    assert load.failed == []
+    assert one not in load.versions
+
+
+async def test_a_restored_ledger_is_followed(scene: Scene, database_url: str) -> None:
+    """Its generations are smaller than those that predictors saw; its new id says that they count from now on."""
+    one, two, three = [await scene.good(share) for share in (0.1, 0.2, 0.3)]
+    for version in (one, two, one, two):
+        await scene.serve(version)
+    connection = psycopg2.connect(database_url)
+    with connection, connection.cursor() as cursor:  # as a dump taken after the first generation
+        cursor.execute("DELETE FROM baton.promotions WHERE model = %s AND generation > 1", (scene.model,))
+        cursor.execute("UPDATE baton.models SET generation = 1, champion = %s WHERE model = %s", (two, scene.model))
+        cursor.execute("UPDATE baton.ledger SET id = gen_random_uuid()")
+    connection.close()
+    async with scene.load() as load:
+        await scene.serve(three)
+    assert load.failed == []
+    assert [row["generation"] for row in await scene.history()] == [2, 1]
