@@ -9,7 +9,6 @@ from collections.abc import Sequence
 
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.errors import Error as NatsError
-from nats.js import JetStreamContext
 from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
@@ -44,32 +43,16 @@ async def _check(subscriber: PullStreamSubscriber) -> None:
     await subscriber.start()
 
 
-async def caught_up(js: JetStreamContext, subscriber: PullStreamSubscriber) -> None:
-    """Wait until a subscriber has acknowledged everything up to what is the last message of its stream now.
-
-    Judged by the sequence that was delivered: the server's count of what is pending can be 0 before it is true.
-    """
-    last: int | None = None
+async def caught_up(subscriber: PullStreamSubscriber) -> None:
+    """Wait until a subscriber has acknowledged everything that was in its stream when it subscribed."""
     while True:
         try:
-            last = await _last_sequence(js, subscriber) if last is None else last
             info = await _info(subscriber)
-            if info is not None and not info.num_ack_pending and _delivered(info) >= last:
+            if info is not None and not info.num_pending and not info.num_ack_pending:
                 return
         except (NatsError, OSError) as error:  # the server is away, or `keep_alive` is about to subscribe anew
             log.debug("consumer not checked", error=repr(error))
         await asyncio.sleep(POLL_S)
-
-
-async def _last_sequence(js: JetStreamContext, subscriber: PullStreamSubscriber) -> int:
-    try:
-        return (await js.get_last_msg(subscriber.stream.name, subscriber.subject.broker_address)).seq or 0
-    except NotFoundError:
-        return 0
-
-
-def _delivered(info: ConsumerInfo) -> int:
-    return info.delivered.stream_seq if info.delivered else 0
 
 
 async def _info(subscriber: PullStreamSubscriber) -> ConsumerInfo | None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSub
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from services.predictor.challengers import Challengers
@@ -21,8 +22,10 @@ FETCH_S = 5.0
 log = logger(__name__)
 
 
-def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, slots: Slots) -> None:
+def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, slots: Slots) -> PullStreamSubscriber:
     """Subscribe a worker to champions (the last change of each model first) and to finished runs (from now on).
+
+    Return the subscription to champions: a worker is ready when it has caught up with these.
 
     Both consumers are the worker's own, and the server forgets them when it is gone. Champions are one consumer for
     both of their subjects, because only together they are in order. A change is acknowledged when the follower took
@@ -70,6 +73,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
             log.info("challenger prefetched", model=model, version=event.version)
 
     broker.include_router(router)
+    return champions
 
 
 def _consumer(policy: DeliverPolicy) -> ConsumerConfig:

@@ -46,7 +46,7 @@ class Worker:
         self._reporter = Reporter(self._bus, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
-        subscribe(self.broker, self._follower, challengers, self.slots)
+        self._champions = subscribe(self.broker, self._follower, challengers, self.slots)
         document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._seat: seats.Seat | None = None
         self._link: Literal["connecting", "connected", "unreachable"] = "connecting"
@@ -93,7 +93,7 @@ class Worker:
             tasks.create_task(keep_alive(pulling))
             tasks.create_task(self._reporter.run())
             tasks.create_task(beat(self._bus, self.slots, self.settings, seat.index))
-            await caught_up(self._bus.js, pulling[0])
+            await caught_up(self._champions)
             await self._follower.settled()
             seat.say_ready()
             self._link = "connected"
