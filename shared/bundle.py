@@ -28,6 +28,7 @@ DTYPES: dict[str, Any] = {
     "string": np.object_,
 }
 
+RuntimeKind = Literal["onnx", "sklearn"]
 Label = bool | int | float | str
 Columns = dict[str, np.ndarray]
 """One array of shape (rows,) per input column."""
@@ -65,7 +66,7 @@ class Manifest(BaseModel):
     format: Literal[1] = 1
     inputs: list[Column]
     output: Output
-    runtime: Literal["onnx", "sklearn"]
+    runtime: RuntimeKind
     runtime_reason: str
     tolerance: float
     libraries: dict[str, str]

@@ -66,6 +66,10 @@ class RegistryError(BatonError):
     """MLflow's registry refused what was asked of it."""
 
 
+class MissingArtifactError(RegistryError):
+    """MLflow has no such artifact; trying again would not help."""
+
+
 class PromotionConflictError(RegistryError):
     """The champion changed since the promotion was decided."""
 

@@ -8,45 +8,66 @@ import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import skops.io
 
 from shared import runtime
-from shared.bundle import GOLDEN, MODEL_FILES, Column, Columns, Golden, Label, Manifest, Output, file_digest, write
+from shared.bundle import (
+    GOLDEN,
+    MODEL_FILES,
+    Column,
+    Columns,
+    Golden,
+    Label,
+    Manifest,
+    Output,
+    RuntimeKind,
+    file_digest,
+    write,
+)
 from shared.errors import TrainingError
 from shared.runtime.onnx import PROBABILITIES, VALUES, OnnxRuntime
-from shared.runtime.sklearn import ALLOWED_TYPES
+from shared.runtime.sklearn import ALLOWED_TYPES, taken_by
 from shared.verification import disagreement
 
 TOLERANCE = 1e-5
 GOLDEN_ROWS = 32
+FEWEST_ROWS = 20  # fewer say little about where a converted model differs
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops", "pandas")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted estimator with the rows it was fitted on, for golden answers, and held-out ones, for the comparison.
+    """A fitted estimator with rows for golden answers, and further ones, held out, for the comparison with ONNX.
 
-    Numeric columns are floats, all others objects that hold text; what is missing is NaN in both.
+    Without `inputs`, numeric columns are floats, all others objects that hold text; what is missing is NaN in both.
     """
 
     estimator: Any
     training: pd.DataFrame
     held_out: pd.DataFrame
+    inputs: list[Column] | None = None
 
 
 def pack(fitted: Fitted, archive: Path) -> Manifest:
     """Write a bundle; raise `TrainingError` (`unsupported`) for a model that predictors could not load."""
-    inputs, output = inputs_of(fitted), output_of(fitted.estimator)
+    inputs, output = fitted.inputs or inputs_of(fitted), output_of(fitted.estimator)
     golden_rows = _golden_rows(fitted.training)
     dumped = _dump(fitted.estimator)  # also where ONNX serves: MLflow's users load the estimator itself
     compiled, reason = _compile(fitted.estimator, inputs, output, pd.concat([fitted.held_out, golden_rows]))
-    kind: Literal["onnx", "sklearn"] = "onnx" if compiled else "sklearn"
-    golden = _golden(fitted.estimator, output, golden_rows).model_dump_json().encode()
-    files = {GOLDEN: golden, MODEL_FILES[kind]: compiled or dumped}
+    kind: RuntimeKind = "onnx" if compiled else "sklearn"
+    golden = golden_of(golden_rows, answers_of(fitted.estimator, output, golden_rows))
+    return write_bundle(archive, compiled or dumped, golden, inputs=inputs, output=output, kind=kind, reason=reason)
+
+
+def write_bundle(
+    archive: Path, model: bytes, golden: Golden, *, inputs: list[Column], output: Output, kind: RuntimeKind, reason: str
+) -> Manifest:
+    """Write a bundle of a model file; `reason` says why it has that runtime."""
+    files = {GOLDEN: golden.model_dump_json().encode(), MODEL_FILES[kind]: model}
     manifest = Manifest(
         inputs=inputs,
         output=output,
@@ -93,8 +114,8 @@ def _label(value: Any) -> Label:
 def answers_of(estimator: Any, output: Output, rows: pd.DataFrame) -> runtime.Prediction:
     """Return scikit-learn's own answers for rows."""
     if output.probabilities:
-        return runtime.from_probabilities(estimator.predict_proba(rows), output)
-    return runtime.Prediction([_label(value) for value in estimator.predict(rows)])
+        return runtime.from_probabilities(estimator.predict_proba(taken_by(estimator, rows)), output)
+    return runtime.Prediction([_label(value) for value in estimator.predict(taken_by(estimator, rows))])
 
 
 def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
@@ -104,8 +125,8 @@ def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
     return training.loc[list(dict.fromkeys([*chosen, *training.index]))[:GOLDEN_ROWS]]
 
 
-def _golden(estimator: Any, output: Output, rows: pd.DataFrame) -> Golden:
-    answer = answers_of(estimator, output, rows)
+def golden_of(rows: pd.DataFrame, answer: runtime.Prediction) -> Golden:
+    """Write down a model's answers to rows."""
     return Golden(
         columns={str(name): _values(rows[name]) for name in rows.columns},
         predictions=answer.values,
@@ -132,6 +153,11 @@ def _compile(estimator: Any, inputs: list[Column], output: Output, rows: pd.Data
     """Return the pipeline as ONNX if it agrees with scikit-learn on the rows, and why or why not."""
     if output.kind == "classification" and not output.probabilities:
         return None, "scikit-learn serves: the estimator has no probabilities to compile"
+    if len(rows) < FEWEST_ROWS:
+        return (
+            None,
+            f"scikit-learn serves: {len(rows)} rows are too few to compare ONNX with it, {FEWEST_ROWS} would do",
+        )
     if any(column.type == "string" and not column.required for column in inputs):
         return None, "scikit-learn serves: ONNX has no missing value for text columns"
     try:
@@ -149,13 +175,15 @@ def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
     logging.getLogger("skl2onnx").setLevel(logging.ERROR)
-    types = {"double": FloatTensorType, "string": StringTensorType}
     options = {"zipmap": False} if output.kind == "classification" else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = to_onnx(
             estimator,
-            initial_types=[(column.name, types[column.type]([None, 1])) for column in inputs],
+            initial_types=[
+                (column.name, (StringTensorType if column.type == "string" else FloatTensorType)([None, 1]))
+                for column in inputs
+            ],
             options={id(estimator): options} if options else None,
             target_opset=21,
         )

@@ -18,8 +18,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_model_name
+from pydantic import BaseModel, ValidationError
 
-from shared.errors import PromotionConflictError, RegistryError, UnreachableError
+from shared.errors import MissingArtifactError, PromotionConflictError, RegistryError, UnreachableError
 from shared.events import BundleRef, HoldoutRef
 
 CHAMPION = "champion"
@@ -30,10 +31,12 @@ TAG_REQUEST = "baton.request_id"
 TAG_BUNDLE = "baton.bundle"
 TAG_HOLDOUT = "baton.holdout"
 TAG_DATASET = "baton.dataset"
+TAG_GOLDEN = "baton.golden"
 
 OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refuses a promotion, through MLflow's answer
 
 Anything = TypeVar("Anything")
+Reference = TypeVar("Reference", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -156,20 +159,34 @@ class Registry:
         except MlflowException as error:
             raise RegistryError(f"run {run_id} cannot be read: {error.message}") from error
 
-    def download(self, run_id: str, artifact: str, folder: Path) -> Path:
-        """Download one artifact of a run into a folder and return its path."""
+    def tag(self, model: str, version: str, key: str, value: str) -> None:
+        """Set a tag on a version."""
         try:
-            path = self._patiently(
-                lambda: mlflow.artifacts.download_artifacts(
-                    run_id=run_id,
-                    artifact_path=artifact,
-                    dst_path=str(folder),
-                    tracking_uri=self.tracking_uri,
-                )
-            )
+            self._patiently(lambda: self.client.set_model_version_tag(model, version, key, value))
+        except MlflowException as error:
+            raise RegistryError(
+                f"MLflow refused the tag {key} on {model} version {version}: {error.message}"
+            ) from error
+
+    def download(self, run_id: str, artifact: str, folder: Path) -> Path:
+        """Download one artifact of a run into a folder and return its path; `MissingArtifactError` if there is none."""
+        return self._download(f"artifact {artifact} of run {run_id}", folder, run_id=run_id, artifact_path=artifact)
+
+    def download_model(self, model: str, version: str, folder: Path) -> Path:
+        """Download a version's MLflow model and return its folder; `MissingArtifactError` if its files are gone."""
+        what = f"the files of {model} version {version}"
+        try:
+            uri = self._patiently(lambda: self.client.get_model_version_download_uri(model, version))
+        except MlflowException as error:
+            raise _unreadable(what, error) from error
+        return self._download(what, folder, artifact_uri=uri)
+
+    def _download(self, what: str, folder: Path, **where: str) -> Path:
+        places = {"dst_path": str(folder), "tracking_uri": self.tracking_uri, "registry_uri": self.tracking_uri}
+        try:
+            return Path(self._patiently(lambda: mlflow.artifacts.download_artifacts(**where, **places)))
         except (MlflowException, OSError) as error:
-            raise RegistryError(f"artifact {artifact} of run {run_id} cannot be read: {error}") from error
-        return Path(path)
+            raise _unreadable(what, error) from error
 
     def _patiently(self, attempt: Callable[[], Anything]) -> Anything:
         """Repeat while MLflow is away or restarting; what it answers is another matter."""
@@ -187,6 +204,12 @@ class Registry:
                 time.sleep(0.5)
 
 
+def _unreadable(what: str, error: Exception) -> RegistryError:
+    is_missing = isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in ("404", "DOES_NOT_EXIST"))
+    kind = MissingArtifactError if is_missing else RegistryError
+    return kind(f"{what} cannot be read: {error}")
+
+
 def _version(found: ModelVersion) -> Version:
     tags = dict(found.tags)
     return Version(
@@ -194,10 +217,17 @@ def _version(found: ModelVersion) -> Version:
         version=str(found.version),
         run_id=found.run_id or None,
         stage=found.current_stage or NO_STAGE,
-        bundle=BundleRef.model_validate_json(tags[TAG_BUNDLE]) if TAG_BUNDLE in tags else None,
-        holdout=HoldoutRef.model_validate_json(tags[TAG_HOLDOUT]) if TAG_HOLDOUT in tags else None,
+        bundle=_readable(BundleRef, tags.get(TAG_BUNDLE)),
+        holdout=_readable(HoldoutRef, tags.get(TAG_HOLDOUT)),
         tags=tags,
     )
+
+
+def _readable(kind: type[Reference], tag: str | None) -> Reference | None:
+    try:
+        return kind.model_validate_json(tag or "")
+    except ValidationError:  # anybody may write tags: what cannot be read is not there
+        return None
 
 
 def _quoted(value: str) -> str:

@@ -13,6 +13,7 @@ from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers, routes
+from services.promoter.bundling import Bundler
 from services.promoter.cases import PROMOTER
 from services.promoter.database import Database
 from services.promoter.fleet import Fleet
@@ -55,7 +56,8 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     registry = Registry(settings.tracking_uri)
     database = Database(settings.database_url)
     ledger, fleet = Ledger(database), Fleet(time.monotonic)
-    relay = Relay(settings.database_url, Outbox(database), bus)
+    bundler = Bundler(bus, registry, settings)
+    relay = Relay(settings.database_url, Outbox(database), bus, bundler)
     judge = Judge(registry, ledger, Scorer(bus, registry), policies)
     promoter = Promoter(bus, registry, ledger, judge, Turns(database))
     broker = create_broker(settings)
@@ -85,6 +87,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
 
     app = FastAPI(title="Baton promoter", lifespan=lifespan)
     app.include_router(routes.state(fleet, lambda: bus.client.is_connected))
+    app.include_router(routes.backlog(relay))
     app.include_router(routes.records(Records(database)))
     app.include_router(routes.events(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
     app.state.broker = broker

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from psycopg2.extras import RealDictCursor
 
@@ -68,10 +69,23 @@ class Outbox:
         """
         return [Change(**row) for row in await self._database.all(query, list(busy))]
 
+    async def backlog(self) -> list[dict[str, Any]]:
+        """Return the models with changes that are not published: how many, and since when the first one waits."""
+        query = """
+            SELECT model, count(*) AS changes, min(committed_at) AS since FROM baton.promotions
+            WHERE published_at IS NULL GROUP BY model ORDER BY model
+        """
+        return await self._database.all(query)
+
     async def mark_published(self, model: str, generation: int) -> None:
         """Say that a change is on the bus."""
         query = "UPDATE baton.promotions SET published_at = clock_timestamp() WHERE model = %s AND generation = %s"
         await self._database.do(query, model, generation)
+
+    async def fill_bundle(self, model: str, generation: int, bundle: str) -> None:
+        """Write down the bundle that a change's version was given after the commit."""
+        query = "UPDATE baton.promotions SET bundle = %s WHERE model = %s AND generation = %s"
+        await self._database.do(query, bundle, model, generation)
 
     async def reconcile(self) -> list[str]:
         """Capture what the triggers could not; return the models that were out of step."""

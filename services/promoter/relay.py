@@ -1,17 +1,21 @@
 """The relay: publishes every captured change of a champion, in order per model, exactly as it was committed."""
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import psycopg2
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
+from services.promoter.bundling import Bundler
+from services.promoter.cases import PROMOTER
 from services.promoter.listener import Listener, listening
 from services.promoter.outbox import Change, Outbox
 from shared.bus import Bus
-from shared.errors import BatonError, PromotionConflictError
+from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
 from shared.telemetry import logger
 
@@ -25,10 +29,12 @@ log = logger(__name__)
 class Relay:
     """One works at a time; others stand by. Each model is drained by a task of its own, so none waits for another."""
 
-    def __init__(self, database_url: str, outbox: Outbox, bus: Bus) -> None:
+    def __init__(self, database_url: str, outbox: Outbox, bus: Bus, bundler: Bundler) -> None:
         self._database_url = database_url
         self._outbox = outbox
         self._bus = bus
+        self._bundler = bundler
+        self._waiting: dict[str, str] = {}  # why a model's changes are not on the bus yet
         self._drains: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
         self._last: dict[tuple[type[ChampionEvent], str], int] = {}  # sequence of the last event on a subject
@@ -43,6 +49,10 @@ class Relay:
             except (psycopg2.Error, BatonError) as error:
                 log.warning("relay lost its database", error=str(error).strip())
                 await asyncio.sleep(RETRY_S)
+
+    async def backlog(self) -> list[dict[str, Any]]:
+        """Return the models whose changes wait to be published: `changes`, `since` when, and `waiting` for what."""
+        return [row | {"waiting": self._waiting.get(row["model"])} for row in await self._outbox.backlog()]
 
     async def _work(self, listener: Listener) -> None:
         self._last.clear()  # another relay may have published since
@@ -83,18 +93,22 @@ class Relay:
             for change in changes:
                 await self._publish(change)
                 await self._outbox.mark_published(model, change.generation)
+                self._waiting.pop(model, None)
             self._failures.pop(model, None)
             await self._outbox.mirror_stages()
         except (psycopg2.Error, BatonError, NatsError) as error:
+            self._waiting[model] = str(error)
             failures = self._failures[model] = self._failures.get(model, 0) + 1
             log.warning("a champion's change waits to be published", model=model, failures=failures, error=str(error))
             await asyncio.sleep(min(RETRY_S * 2**failures, LONGEST_REST_S))
 
     async def _publish(self, change: Change) -> None:
-        event, identity = event_of(change), f"{change.ledger}:{change.model}:{change.generation}"
-        if isinstance(event, ModelRejected):
-            await self._bus.publish(event, change.model, event_id=identity)
-            log.warning("champion has no bundle", model=change.model, version=change.version)
+        identity = f"{change.ledger}:{change.model}:{change.generation}"
+        try:
+            event = event_of(change, await self._bundle(change))
+        except BundleError as error:
+            await self._bus.publish(rejection_of(change, error), change.model, event_id=identity)
+            log.warning("champion has no bundle", model=change.model, version=change.version, error=str(error))
             return
         subject = (type(event), change.model)
         while not await self._is_published(event, change.model):
@@ -108,6 +122,17 @@ class Relay:
             self._last[subject] = receipt.sequence
             break
         log.info(event.type, model=change.model, version=change.version, generation=change.generation)
+
+    async def _bundle(self, change: Change) -> BundleRef | None:
+        """Return the bundle of a change's version, made now if it has none."""
+        if change.version is None:
+            return None
+        with suppress(ValidationError):
+            return BundleRef.model_validate_json(change.bundle or "")
+        self._waiting[change.model] = f"version {change.version} is being bundled"
+        bundle = await self._bundler.bundle(change.model, change.version)
+        await self._outbox.fill_bundle(change.model, change.generation, bundle.model_dump_json())
+        return bundle
 
     async def _is_published(self, event: ChampionEvent, model: str) -> bool:
         """Look at the subject's last event where its sequence is not known; True if that is as new as this one.
@@ -124,25 +149,26 @@ class Relay:
         return last.ledger == event.ledger and last.generation >= event.generation
 
 
-def event_of(change: Change) -> ModelPromoted | ModelWithdrawn | ModelRejected:
-    """Turn a row of the outbox into its event; a version without a bundle is rejected, because nobody could load it."""
+def event_of(change: Change, bundle: BundleRef | None) -> ModelPromoted | ModelWithdrawn:
+    """Turn a row of the outbox into its event."""
     common = {
         "generation": change.generation, "ledger": change.ledger, "actor": change.actor, "reason": change.reason,
         "committed_at": change.committed_at, "previous": change.previous,
     }  # fmt: skip
     if change.version is None:
         return ModelWithdrawn.model_validate(common)
-    try:
-        bundle = BundleRef.model_validate_json(change.bundle or "")
-    except ValidationError:
-        return ModelRejected(
-            predictor="promoter",
-            worker=0,
-            version=change.version,
-            generation=change.generation,
-            ledger=change.ledger,
-            check="download",
-            message=f"version {change.version} has no Baton bundle: promote one that Baton trained",
-        )
     own = {"version": change.version, "run_id": change.run_id, "bundle": bundle, "decision": change.decision}
     return ModelPromoted.model_validate(common | own)
+
+
+def rejection_of(change: Change, error: BundleError) -> ModelRejected:
+    """Say of a version that could not be bundled that nobody will serve it, and why."""
+    return ModelRejected(
+        predictor=PROMOTER,
+        worker=0,
+        version=change.version or "",
+        generation=change.generation,
+        ledger=change.ledger,
+        check=error.check,
+        message=str(error),
+    )

@@ -11,6 +11,7 @@ from faststream.specification import Specification, get_asyncapi_html
 
 from services.promoter.fleet import Fleet
 from services.promoter.records import Records
+from services.promoter.relay import Relay
 
 
 def records(ledger: Records) -> APIRouter:
@@ -51,6 +52,21 @@ def state(fleet: Fleet, is_working: Callable[[], bool]) -> APIRouter:
     async def workers() -> list[dict[str, Any]]:
         """Each predictor's workers with the versions that they serve."""
         return fleet.workers()
+
+    return router
+
+
+def backlog(relay: Relay) -> APIRouter:
+    """Return the route that says what waits to be published."""
+    router = APIRouter(tags=["state"])
+
+    @router.get("/relay")
+    async def waiting() -> list[dict[str, Any]]:
+        """Each model with changes that are not on the bus: how many, since when, and what they wait for.
+
+        `waiting` is null while a change is on its way, or where another promoter relays.
+        """
+        return await relay.backlog()
 
     return router
 

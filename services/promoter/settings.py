@@ -3,14 +3,24 @@
 from pathlib import Path
 
 from pydantic import Field, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.settings import RegistrySettings, ServiceSettings, libpq_url
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs"
 
 
-class PromoterSettings(ServiceSettings, RegistrySettings):
+class BundlingSettings(BaseSettings):
+    """What opening somebody's model may cost, and whether its files may be code."""
+
+    model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
+
+    bundle_timeout_s: float = Field(default=120.0, gt=0)
+    bundle_memory_mb: int = Field(default=4096, ge=512)
+    allow_pyfunc: bool = Field(default=False, description="open model files that are code: pickles, other flavors")
+
+
+class PromoterSettings(ServiceSettings, RegistrySettings, BundlingSettings):
     """Where MLflow's PostgreSQL is, which policy decides, where HTTP is answered."""
 
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)

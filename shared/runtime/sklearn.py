@@ -1,6 +1,7 @@
 """The scikit-learn runtime: for pipelines that ONNX cannot follow, loaded from skops with types that Baton allows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,19 +48,36 @@ class SklearnRuntime:
     """A fitted scikit-learn pipeline that takes a DataFrame."""
 
     def __init__(self, path: Path, output: Output) -> None:
-        unknown = skops.io.get_untrusted_types(file=path)
-        refused = sorted(set(unknown) - ALLOWED_TYPES)
-        if refused:
-            raise BundleError(f"the model holds types that are not allowed: {', '.join(refused)}", "load")
-        self._pipeline = skops.io.load(path, trusted=unknown)
+        self._pipeline = load_skops(path)
         self._output = output
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict all rows as one DataFrame."""
         frame = pd.DataFrame({name: _series(values) for name, values in columns.items()}, copy=False)
+        rows = taken_by(self._pipeline, frame)
         if self._output.probabilities:
-            return from_probabilities(self._pipeline.predict_proba(frame), self._output)
-        return Prediction(self._pipeline.predict(frame).tolist())
+            return from_probabilities(self._pipeline.predict_proba(rows), self._output)
+        return Prediction(self._pipeline.predict(rows).tolist())
+
+
+def load_skops(path: Path) -> Any:
+    """Load an estimator; raise `BundleError` (`load`) for types that are not allowed."""
+    unknown = skops.io.get_untrusted_types(file=path)
+    refused = sorted(set(unknown) - ALLOWED_TYPES)
+    if refused:
+        raise BundleError(f"the model holds types that are not allowed: {', '.join(refused)}", "load")
+    return skops.io.load(path, trusted=unknown)
+
+
+def positional(count: int) -> list[str]:
+    """Return the names of columns that have none, as scikit-learn writes them."""
+    return [f"x{index}" for index in range(count)]
+
+
+def taken_by(estimator: Any, frame: pd.DataFrame) -> Any:
+    """Return rows as the estimator takes them: one that was fitted on an array knows no names."""
+    is_named = hasattr(estimator, "feature_names_in_") or list(frame.columns) != positional(frame.shape[1])
+    return frame if is_named else frame.to_numpy()
 
 
 def _series(values: np.ndarray) -> pd.Series:

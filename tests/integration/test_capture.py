@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from services.promoter.bundling import Bundler
 from services.promoter.cases import Case
 from services.promoter.database import Database
 from services.promoter.ledger import Intent, Ledger
@@ -18,10 +19,11 @@ from services.promoter.migration import migrate
 from services.promoter.outbox import Outbox
 from services.promoter.records import Records
 from services.promoter.relay import Relay
+from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
-from shared.registry import TAG_REQUEST
+from shared.registry import TAG_REQUEST, Registry
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests.integration.kit import Ear, Versions, listening_to, new_model
@@ -60,8 +62,14 @@ def records(database: Database) -> Records:
 
 
 @pytest.fixture
-async def relay(database_url: str, bus: NatsBus, outbox: Outbox) -> AsyncIterator[None]:
-    running = asyncio.create_task(Relay(database_url, outbox, bus).run())
+def new_relay(database_url: str, bus: NatsBus, outbox: Outbox, tracking_uri: str) -> Callable[[], Relay]:
+    bundler = Bundler(bus, Registry(tracking_uri), BundlingSettings())
+    return lambda: Relay(database_url, outbox, bus, bundler)
+
+
+@pytest.fixture
+async def relay(new_relay: Callable[[], Relay]) -> AsyncIterator[None]:
+    running = asyncio.create_task(new_relay().run())
     yield
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -226,7 +234,7 @@ async def test_a_version_without_a_bundle_is_rejected_and_the_relay_moves_on(
 
 
 async def test_a_relay_that_died_before_its_note_publishes_nothing_twice(
-    database_url: str, bus: NatsBus, versions: Versions, records: Records, outbox: Outbox
+    database_url: str, bus: NatsBus, versions: Versions, records: Records, new_relay: Callable[[], Relay]
 ) -> None:
     both = [versions.plain(), versions.plain()]
 
@@ -236,7 +244,7 @@ async def test_a_relay_that_died_before_its_note_publishes_nothing_twice(
     for _ in range(2):  # the second relay finds the notes of the first erased
         for version in both:
             versions.client.set_registered_model_alias(versions.model, "champion", version)
-        running = asyncio.create_task(Relay(database_url, outbox, bus).run())
+        running = asyncio.create_task(new_relay().run())
         await until("the changes to be published", published)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

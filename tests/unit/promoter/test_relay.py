@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import pytest
-
 from services.promoter.outbox import Change
-from services.promoter.relay import event_of
-from shared.events import BundleRef, ModelPromoted, ModelRejected, ModelWithdrawn
+from services.promoter.relay import event_of, rejection_of
+from shared.errors import BundleError
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 
 BUNDLE = BundleRef(object="sha256-1", digest="sha256:1", size=3)
 
@@ -22,21 +21,19 @@ def change(**fields: Any) -> Change:
 
 
 def test_a_promotion_carries_all_that_a_predictor_needs() -> None:
-    event = event_of(change())
+    event = event_of(change(), BUNDLE)
     assert isinstance(event, ModelPromoted)
     assert (event.version, event.previous, event.bundle, event.decision) == ("3", "2", BUNDLE, "d")
     assert (event.generation, event.ledger, event.actor, event.reason) == (7, "l", "ann", "better")
 
 
 def test_a_withdrawal_names_what_it_ends() -> None:
-    event = event_of(change(kind="withdrawn", version=None, bundle=None))
+    event = event_of(change(kind="withdrawn", version=None, bundle=None), None)
     assert isinstance(event, ModelWithdrawn)
     assert (event.generation, event.previous) == (7, "2")
 
 
-@pytest.mark.parametrize("bundle", [None, "", "not json", "{}"])
-def test_a_version_that_nobody_could_load_is_rejected(bundle: str | None) -> None:
-    event = event_of(change(bundle=bundle))
-    assert isinstance(event, ModelRejected)
-    assert (event.check, event.version, event.generation) == ("download", "3", 7)
-    assert event.message == "version 3 has no Baton bundle: promote one that Baton trained"
+def test_a_version_that_cannot_be_bundled_is_rejected_with_the_reason() -> None:
+    event = rejection_of(change(), BundleError("version 3 cannot be bundled: it is a pickle", "load"))
+    assert (event.predictor, event.check, event.version, event.generation) == ("promoter", "load", "3", 7)
+    assert event.message == "version 3 cannot be bundled: it is a pickle"

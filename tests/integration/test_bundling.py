@@ -1,0 +1,188 @@
+"""Models that a notebook registered with MLflow alone: bundled, relayed, loadable; or rejected with a sentence."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi import FastAPI
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from shared.bus import NatsBus
+from shared.events import ModelPromoted, ModelRejected
+from shared.registry import TAG_BUNDLE, TAG_GOLDEN
+from shared.settings import BusSettings
+from shared.streams import declare_when_reachable
+from shared.verification import VerifiedModel, verify
+from tests.integration.kit import new_model, promoter
+
+RANDOM = np.random.default_rng(0)
+TABLE = pd.DataFrame({"age": RANDOM.normal(50, 9, 200), "visits": RANDOM.integers(0, 9, 200), "city": ["a", "b"] * 100})
+LABELS = np.where(TABLE["age"] > 50, "ill", "well")
+
+
+@pytest.fixture
+async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
+    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
+        await declare_when_reachable(opened.js, 1)
+        yield opened
+
+
+@pytest.fixture
+async def app(database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus) -> AsyncIterator[FastAPI]:
+    async with promoter(database_url, tracking_uri, nats_url) as running:
+        yield running
+
+
+class Notebook:
+    """What a person does in a notebook, with MLflow's own functions only."""
+
+    def __init__(self, tracking_uri: str, bus: NatsBus, folder: Path) -> None:
+        mlflow.set_tracking_uri(tracking_uri)
+        mlflow.set_experiment("notebook")
+        self.model = new_model()
+        self.client = mlflow.MlflowClient()
+        self.bus = bus
+        self.folder = folder
+
+    @pytest.mark.filterwarnings("ignore")
+    def log(self, estimator: Any, artifact: Path | None = None, **options: Any) -> str:
+        with mlflow.start_run():
+            if artifact is not None:
+                mlflow.log_artifact(str(artifact), "golden")
+            info = mlflow.sklearn.log_model(
+                estimator, name="model", registered_model_name=self.model, pip_requirements=["scikit-learn"], **options
+            )
+        return str(info.registered_model_version)
+
+    def promote(self, version: str) -> None:
+        self.client.set_registered_model_alias(self.model, "champion", version)
+
+    async def promoted(self, version: str) -> ModelPromoted:
+        event = await self._said(ModelPromoted, version)
+        assert isinstance(event, ModelPromoted)
+        return event
+
+    async def rejected(self, version: str) -> ModelRejected:
+        event = await self._said(ModelRejected, version)
+        assert isinstance(event, ModelRejected)
+        return event
+
+    async def _said(self, kind: type[ModelPromoted | ModelRejected], version: str) -> ModelPromoted | ModelRejected:
+        """Move the alias and wait for what is said of the version; the other thing must not be said."""
+        await asyncio.to_thread(self.promote, version)
+        async with asyncio.timeout(60):
+            while True:
+                for each in (ModelPromoted, ModelRejected):
+                    found = await self.bus.last(each, self.model)
+                    if found and isinstance(found[1], each) and found[1].version == version:
+                        assert each is kind, found[1]
+                        return found[1]
+                await asyncio.sleep(0.05)
+
+    async def verified(self, promoted: ModelPromoted) -> VerifiedModel:
+        archive = self.folder / f"{promoted.version}.tar"
+        await self.bus.fetch_bundle(promoted.bundle, archive)
+        return await asyncio.to_thread(verify, archive, self.folder / promoted.version, promoted.bundle.digest)
+
+
+@pytest.fixture
+def notebook(tracking_uri: str, bus: NatsBus, tmp_path: Path) -> Notebook:
+    return Notebook(tracking_uri, bus, tmp_path)
+
+
+def pipeline() -> Any:
+    columns = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), ["age", "visits"]))
+    return make_pipeline(columns, LogisticRegression()).fit(TABLE, LABELS)
+
+
+def expected(estimator: Any, verified: VerifiedModel, rows: pd.DataFrame) -> None:
+    columns = verified.manifest.arrays({str(name): rows[name].tolist() for name in rows})
+    assert verified.runtime.predict(columns).values == estimator.predict(rows).tolist()
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_a_plain_notebook_model_is_bundled_then_promoted(app: FastAPI, notebook: Notebook) -> None:
+    estimator = pipeline()
+    version = notebook.log(estimator, input_example=TABLE.head(5))
+    promoted = await notebook.promoted(version)
+    assert (promoted.actor, promoted.generation) == ("unknown (MLflow)", 1)
+    tags = notebook.client.get_model_version(notebook.model, version).tags
+    assert tags[TAG_BUNDLE] == promoted.bundle.model_dump_json()
+    verified = await notebook.verified(promoted)
+    assert verified.manifest.runtime == "sklearn"
+    assert "5 rows are too few" in verified.manifest.runtime_reason
+    assert [(column.name, column.type) for column in verified.manifest.inputs] == [
+        ("age", "double"), ("visits", "long"), ("city", "string"),
+    ]  # fmt: skip
+    expected(estimator, verified, TABLE)
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_with_enough_rows_it_is_compiled(app: FastAPI, notebook: Notebook) -> None:
+    estimator = pipeline()
+    promoted = await notebook.promoted(notebook.log(estimator, input_example=TABLE))
+    verified = await notebook.verified(promoted)
+    assert verified.manifest.runtime == "onnx", verified.manifest.runtime_reason
+    expected(estimator, verified, TABLE)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "json"])
+@pytest.mark.filterwarnings("ignore")
+async def test_golden_rows_from_data_that_a_tag_names(app: FastAPI, notebook: Notebook, suffix: str) -> None:
+    rows = TABLE.assign(target=LABELS)
+    file = notebook.folder / f"rows.{suffix}"
+    write: dict[str, Callable[[], Any]] = {
+        "csv": lambda: rows.to_csv(file, index=False),
+        "parquet": lambda: rows.to_parquet(file),
+        "json": lambda: rows.to_json(file, orient="records"),
+    }
+    write[suffix]()
+    estimator = pipeline()
+    version = notebook.log(estimator, artifact=file)
+    notebook.client.set_model_version_tag(notebook.model, version, TAG_GOLDEN, f"golden/rows.{suffix}")
+    expected(estimator, await notebook.verified(await notebook.promoted(version)), TABLE)
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_a_model_fitted_on_an_array(app: FastAPI, notebook: Notebook) -> None:
+    rows = TABLE[["age", "visits"]].to_numpy()
+    estimator = LinearRegression().fit(rows, rows[:, 0] * 2)
+    promoted = await notebook.promoted(notebook.log(estimator, input_example=rows[:3]))
+    verified = await notebook.verified(promoted)
+    assert [(column.name, column.type) for column in verified.manifest.inputs] == [("x0", "double"), ("x1", "double")]
+    answer = verified.runtime.predict(verified.manifest.arrays({"x0": [1.0], "x1": [2.0]}))
+    assert answer.values == pytest.approx([2.0])
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_what_cannot_be_bundled_is_rejected_and_the_relay_moves_on(app: FastAPI, notebook: Notebook) -> None:
+    estimator = pipeline()
+    bare = notebook.log(estimator)
+    rejected = await notebook.rejected(bare)
+    assert (rejected.predictor, rejected.check, rejected.generation) == ("promoter", "golden", 1)
+    assert rejected.message == (
+        f"version {bare} cannot be bundled: it has no input example to take golden answers from: log it with "
+        "`input_example=`, or name an artifact of its run with rows (csv, parquet or json) in the version's tag "
+        "`baton.golden`"
+    )
+    notebook.client.set_model_version_tag(notebook.model, bare, TAG_GOLDEN, "golden/none.csv")
+    good = notebook.log(estimator, input_example=TABLE.head(5))
+    assert (await notebook.promoted(good)).generation == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_a_pickle_is_not_opened(app: FastAPI, notebook: Notebook) -> None:
+    forest = RandomForestClassifier(n_estimators=3).fit(TABLE[["age", "visits"]], LABELS)
+    version = notebook.log(forest, input_example=TABLE[["age", "visits"]], serialization_format="cloudpickle")
+    rejected = await notebook.rejected(version)
+    assert rejected.check == "load"
+    assert "model.pkl is a pickle, which is code: log the model with serialization_format='skops'" in rejected.message
