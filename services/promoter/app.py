@@ -58,7 +58,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     ledger, fleet = Ledger(database), Fleet(time.monotonic)
     bundler = Bundler(bus, registry, settings)
     relay = Relay(settings.database_url, Outbox(database), bus, bundler)
-    judge = Judge(registry, ledger, Scorer(bus, registry), policies)
+    judge = Judge(registry, ledger, Scorer(bus, registry), policies, bundler=bundler)
     promoter = Promoter(bus, registry, ledger, judge, Turns(database))
     broker = create_broker(settings)
     broker.context.set_global("promoter", promoter)

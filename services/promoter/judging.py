@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from services.promoter.bundling import Bundler
 from services.promoter.candidates import best_version
 from services.promoter.cases import AUTO, PREVIOUS, Case
 from services.promoter.ledger import Ledger, Standing
@@ -27,11 +28,14 @@ class Judgement:
 class Judge:
     """Finds what a case names and judges it: by the policy, or by what a person asked for."""
 
-    def __init__(self, registry: Registry, ledger: Ledger, scorer: Scorer, policies: Policies) -> None:
+    def __init__(
+        self, registry: Registry, ledger: Ledger, scorer: Scorer, policies: Policies, *, bundler: Bundler
+    ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._scorer = scorer
         self._policies = policies
+        self._bundler = bundler
 
     async def judge(self, case: Case, standing: Standing) -> Judgement:
         """Judge a case against who is champion; raise `BatonError` where a retry may help."""
@@ -54,7 +58,7 @@ class Judge:
             )
         if case.by == "policy":
             return await self._by_policy(case, found, standing)
-        return _judged(found.version, _by_hand(case, found), standing)
+        return _judged(found.version, await self._by_hand(case, found), standing)
 
     async def _find(self, case: Case) -> Version | None:
         if case.version == AUTO:
@@ -112,6 +116,14 @@ class Judge:
             awaiting.version, Decision("promoted", by, [*awaiting.rules, _rule("approval", by, passed=True)]), standing
         )
 
+    async def _by_hand(self, case: Case, version: Version) -> Decision:
+        """Do what a person asks for, unless no predictor could load the version."""
+        try:
+            await self._bundler.bundle(version.model, version.version)
+        except BundleError as error:
+            return refuse(_rule("bundle", str(error)))
+        return _asked_for(case)
+
     async def _by_policy(self, case: Case, challenger: Version, standing: Standing) -> Judgement:
         try:
             champion = await self._champion(case.model, standing)
@@ -157,9 +169,7 @@ def _nothing_found(case: Case) -> str:
     )
 
 
-def _by_hand(case: Case, version: Version) -> Decision:
-    if version.bundle is None:
-        return refuse(_rule("bundle", f"version {version.version} has no Baton bundle: no predictor could load it"))
+def _asked_for(case: Case) -> Decision:
     did = "rolled back" if case.action == "rollback" else "asked for"
     message = f"{did} by {case.actor}" + (f": {case.reason}" if case.reason else "")
     return Decision("promoted", message, [_rule("by hand", message, passed=True)])

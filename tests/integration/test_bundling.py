@@ -17,12 +17,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from shared.bus import NatsBus
-from shared.events import ModelPromoted, ModelRejected
+from shared.events import ModelPromoted, ModelRejected, PromotionDecided, PromotionRequested
 from shared.registry import TAG_BUNDLE, TAG_GOLDEN
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from shared.verification import VerifiedModel, verify
-from tests.integration.kit import new_model, promoter
+from tests.integration.kit import listening_to, new_model, promoter
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame({"age": RANDOM.normal(50, 9, 200), "visits": RANDOM.integers(0, 9, 200), "city": ["a", "b"] * 100})
@@ -67,18 +67,30 @@ class Notebook:
         self.client.set_registered_model_alias(self.model, "champion", version)
 
     async def promoted(self, version: str) -> ModelPromoted:
+        await asyncio.to_thread(self.promote, version)
+        return await self.relayed(version)
+
+    async def relayed(self, version: str) -> ModelPromoted:
         event = await self._said(ModelPromoted, version)
         assert isinstance(event, ModelPromoted)
         return event
 
+    async def asked_for(self, version: str) -> PromotionDecided:
+        """Ask the promoter instead of MLflow."""
+        async with listening_to(self.bus, self.model, PromotionDecided) as ear:
+            await self.bus.publish(PromotionRequested(version=version, actor="ann"), self.model)
+            decided = await asyncio.wait_for(ear.next(), 60)
+        assert isinstance(decided, PromotionDecided)
+        return decided
+
     async def rejected(self, version: str) -> ModelRejected:
+        await asyncio.to_thread(self.promote, version)
         event = await self._said(ModelRejected, version)
         assert isinstance(event, ModelRejected)
         return event
 
     async def _said(self, kind: type[ModelPromoted | ModelRejected], version: str) -> ModelPromoted | ModelRejected:
-        """Move the alias and wait for what is said of the version; the other thing must not be said."""
-        await asyncio.to_thread(self.promote, version)
+        """Wait for what is said of the version; the other thing must not be said."""
         async with asyncio.timeout(60):
             while True:
                 for each in (ModelPromoted, ModelRejected):
@@ -177,6 +189,17 @@ async def test_what_cannot_be_bundled_is_rejected_and_the_relay_moves_on(app: Fa
     notebook.client.set_model_version_tag(notebook.model, bare, TAG_GOLDEN, "golden/none.csv")
     good = notebook.log(estimator, input_example=TABLE.head(5))
     assert (await notebook.promoted(good)).generation == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_promotion_by_hand_bundles_first(app: FastAPI, notebook: Notebook) -> None:
+    good, bare = notebook.log(pipeline(), input_example=TABLE.head(5)), notebook.log(pipeline())
+    decided = await notebook.asked_for(good)
+    assert decided.verdict == "promoted", decided.reason
+    assert (await notebook.relayed(good)).actor == "ann"
+    refused = await notebook.asked_for(bare)
+    assert refused.verdict == "refused"
+    assert refused.reason.startswith(f"version {bare} cannot be bundled: it has no input example")
 
 
 @pytest.mark.filterwarnings("ignore")
