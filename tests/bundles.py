@@ -35,6 +35,37 @@ def regressor(folder: Path, value: float) -> tuple[Path, str]:
     return _write(folder, _graph([value], VALUES, softmax=False), answers, Output(kind="regression"), {})
 
 
+def hanging(folder: Path) -> tuple[Path, str]:
+    """Write a bundle whose graph never answers; return archive and digest."""
+    answers = Golden(columns=_ROWS, predictions=[0.0, 0.0])
+    return _write(folder, _endless_graph(), answers, Output(kind="regression"), {})
+
+
+def _endless_graph() -> bytes:
+    """Return a graph that adds nothing to x, again and again, for ever."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["again"], ["again_out"]),
+            helper.make_node("Add", ["sum", "nothing"], ["sum_out"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum", TensorProto.FLOAT, [None, 1]),
+        ],
+        [
+            helper.make_tensor_value_info("again_out", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("sum_out", TensorProto.FLOAT, [None, 1]),
+        ],
+    )
+    constants = [
+        numpy_helper.from_array(np.zeros((1, 1), np.float32), "nothing"),
+        numpy_helper.from_array(np.array(True), "true"),
+    ]
+    return _model([helper.make_node("Loop", ["", "true", "x"], [VALUES], body=body)], constants, VALUES, 1)
+
+
 _ROWS: dict[str, list[Any]] = {"x": [1.0, 2.0], "y": [0.5, 1.5]}
 
 
@@ -48,9 +79,13 @@ def _graph(bias: Sequence[float], name: str, *, softmax: bool) -> bytes:
         nodes += [helper.make_node("Softmax", ["logits"], [name], axis=1)]
     else:
         nodes += [helper.make_node("Add", ["product", "bias"], [name])]
+    return _model(nodes, [weights, constant], name, len(bias))
+
+
+def _model(nodes: list[Any], constants: list[Any], name: str, width: int) -> bytes:
     inputs = [helper.make_tensor_value_info(column.name, TensorProto.FLOAT, [None, 1]) for column in XY]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, len(bias)])]
-    graph = helper.make_graph(nodes, "tiny", inputs, outputs, [weights, constant])
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, width])]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

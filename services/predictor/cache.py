@@ -4,9 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import json
-import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -14,14 +12,15 @@ from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
+from services.predictor.scratch import Scratch
+from services.predictor.verifier import Verifier
 from shared.bus import Bus
 from shared.errors import BundleError, EventError
 from shared.event import subject_token
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn, parse
 from shared.telemetry import logger
-from shared.verification import VerifiedModel, verify
+from shared.verification import VerifiedModel
 
-LEFTOVER_AFTER_S = 3600.0
 LOCK_POLL_S = 0.02
 LONGEST_NAME = 200  # file systems take 255 bytes
 
@@ -38,18 +37,17 @@ class Pointer(BaseModel):
 class Cache:
     """Files under one directory; every write is a rename, every lock is the kernel's and ends with its holder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, verifier: Verifier) -> None:
+        self._verifier = verifier
         self._bundles = folder / "bundles"
         self._champions = folder / "champions"
-        self._scratch = folder / "scratch"
+        self._scratch = Scratch(folder / "scratch")
 
     def prepare(self) -> None:
         """Create the directories, and remove what workers that were killed left half done."""
-        for folder in (self._bundles, self._champions, self._scratch):
+        for folder in (self._bundles, self._champions):
             folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._scratch.iterdir():
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_AFTER_S:
-                shutil.rmtree(leftover, ignore_errors=True)
+        self._scratch.prepare()
 
     async def verified(self, ref: BundleRef, bus: Bus | None) -> VerifiedModel:
         """Return a bundle loaded and verified, from the cache, else from the bus (None: it cannot be reached).
@@ -60,14 +58,14 @@ class Cache:
         try:
             if await asyncio.to_thread(archive.exists):
                 try:
-                    return await asyncio.to_thread(self._verify, archive, ref.digest)
+                    return await self._verify(archive, ref.digest)
                 except BundleError as error:
                     if error.check != "digest":
                         raise
                     log.warning("cached bundle is damaged, fetching it again", digest=ref.digest, error=str(error))
                     await asyncio.to_thread(archive.unlink, missing_ok=True)
             await self._download(ref, archive, bus)
-            return await asyncio.to_thread(self._verify, archive, ref.digest)
+            return await self._verify(archive, ref.digest)
         except OSError as error:
             raise BundleError(f"bundle {ref.digest} cannot be cached: {error}", "download") from error
         except ValidationError as error:
@@ -82,14 +80,14 @@ class Cache:
         async with _locked(archive.with_suffix(".lock")):
             if await asyncio.to_thread(archive.exists):
                 return
-            with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-                partial = Path(folder) / archive.name
+            async with self._scratch.folder() as folder:
+                partial = folder / archive.name
                 await bus.fetch_bundle(ref, partial)
                 await asyncio.to_thread(partial.replace, archive)
 
-    def _verify(self, archive: Path, digest: str) -> VerifiedModel:
-        with tempfile.TemporaryDirectory(dir=self._scratch) as folder:
-            return verify(archive, Path(folder), digest)
+    async def _verify(self, archive: Path, digest: str) -> VerifiedModel:
+        async with self._scratch.folder() as folder:
+            return await self._verifier.verified(archive, folder, digest)
 
     def remember(self, model: str, change: ModelPromoted | ModelWithdrawn) -> None:
         """Write down a model's last change, unless a newer one of the same ledger was written by another worker."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
@@ -15,6 +16,7 @@ from shared.telemetry import logger
 from shared.verification import VerifiedModel
 
 LONGEST_DELAY_S = 30.0
+MOST_DOUBLINGS = 10  # floats end at a thousand or so
 
 Change = ModelPromoted | ModelWithdrawn
 
@@ -25,7 +27,8 @@ class Follower:
     """Applies changes one by one per model; different models do not wait for each other.
 
     A change that was overtaken by a newer one while it waited is left out. A bundle that cannot be downloaded is asked
-    for again until it is there or a newer change comes; one that fails a check is rejected for good.
+    for again until it is there or a newer change comes; one that fails a check is rejected for good. Whatever else goes
+    wrong is tried again.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Follower:
         self._wanted: dict[str, Change] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._applying: set[asyncio.Task[None]] = set()
+        self._stopping = False
 
     async def restore(self) -> None:
         """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
@@ -74,19 +78,27 @@ class Follower:
 
     async def stop(self) -> None:
         """Leave what is not applied yet to the next start."""
+        self._stopping = True
         for task in self._applying:
             task.cancel()
         await asyncio.gather(*self._applying, return_exceptions=True)
 
     def _begin(self, model: str, change: Change, attempt: int) -> None:
+        if self._stopping:
+            return
         task = asyncio.create_task(self._apply(model, change, attempt))
         self._applying.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, model, change, attempt))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, model: str, change: Change, attempt: int, task: asyncio.Task[None]) -> None:
         self._applying.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            log.error("a change of a champion was not applied", exc_info=error)
+            log.error("a change of a champion was not applied and is tried again", model=model, exc_info=error)
+            self._begin_later(model, change, attempt)
+
+    def _begin_later(self, model: str, change: Change, attempt: int) -> None:
+        delay = min(self._retry_s * 2.0 ** min(attempt - 1, MOST_DOUBLINGS), LONGEST_DELAY_S)
+        asyncio.get_running_loop().call_later(delay, self._begin, model, change, attempt + 1)
 
     async def _apply(self, model: str, change: Change, attempt: int) -> None:
         async with self._turns[model]:
@@ -106,8 +118,7 @@ class Follower:
         except BundleError as error:
             self._reporter.rejected(promoted, model, error)
             if error.check == "download":
-                delay = min(self._retry_s * 2.0 ** (attempt - 1), LONGEST_DELAY_S)
-                asyncio.get_running_loop().call_later(delay, self._begin, model, promoted, attempt + 1)
+                self._begin_later(model, promoted, attempt)
             return False
         started = time.perf_counter()
         champion = _champion(model, promoted, verified)

@@ -19,6 +19,7 @@ class PredictorSettings(ServiceSettings):
     max_body_bytes: int = Field(default=10_000_000, gt=0)
     max_rows: int = Field(default=10_000, gt=0)
     heartbeat_s: float = Field(default=5.0, gt=0)
+    verify_deadline_s: float = Field(default=60.0, gt=0, description="how long loading and checking a bundle may take")
     kept_models: int = Field(
         default=4, ge=1, description="verified models in memory per model name: champion, former one, challengers"
     )

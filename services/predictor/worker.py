@@ -20,6 +20,7 @@ from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
 from services.predictor.status import Status
+from services.predictor.verifier import Verifier
 from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import UnreachableError
@@ -42,7 +43,7 @@ class Worker:
         self.executor = Executor()
         self.broker = make_broker(settings, "predictor")
         self._bus = NatsBus(settings, "predictor")
-        self._cache = Cache(settings.cache_dir)
+        self._cache = Cache(settings.cache_dir, Verifier(settings.verify_deadline_s))
         self._reporter = Reporter(self._bus, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import Any
 
 import psycopg2
-from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from services.promoter.bundling import Bundler
@@ -22,6 +21,7 @@ from shared.telemetry import logger
 POLL_S = 2.0  # how late a change is seen at most when a notification was lost
 RETRY_S = 0.5
 LONGEST_REST_S = 30.0
+MOST_DOUBLINGS = 10
 
 log = logger(__name__)
 
@@ -96,11 +96,11 @@ class Relay:
                 self._waiting.pop(model, None)
             self._failures.pop(model, None)
             await self._outbox.mirror_stages()
-        except (psycopg2.Error, BatonError, NatsError) as error:
+        except Exception as error:  # whatever it is, it must not end this model's relay
             self._waiting[model] = str(error)
             failures = self._failures[model] = self._failures.get(model, 0) + 1
-            log.warning("a champion's change waits to be published", model=model, failures=failures, error=str(error))
-            await asyncio.sleep(min(RETRY_S * 2**failures, LONGEST_REST_S))
+            log.warning("a champion's change waits to be published", model=model, failures=failures, error=repr(error))
+            await asyncio.sleep(min(RETRY_S * 2 ** min(failures, MOST_DOUBLINGS), LONGEST_REST_S))
 
     async def _publish(self, change: Change) -> None:
         identity = f"{change.ledger}:{change.model}:{change.generation}"

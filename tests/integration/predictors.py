@@ -41,7 +41,7 @@ class Predictor:
 
 
 @contextmanager
-def predictor_process(nats_url: str, folder: Path, port: int | None = None) -> Iterator[Predictor]:
+def predictor_process(nats_url: str, folder: Path, port: int | None = None, **more: str) -> Iterator[Predictor]:
     port = port or free_port()
     environment = {
         "BATON_NATS_URL": nats_url,
@@ -49,6 +49,7 @@ def predictor_process(nats_url: str, folder: Path, port: int | None = None) -> I
         "BATON_PREDICTOR_NAME": f"predictor-{folder.name}",
         "BATON_CACHE_DIR": str(folder / "cache"),
         "PREDICTOR_WORKERS": str(WORKERS),
+        **more,
     }
     log = folder / "predictor.log"
     with running([sys.executable, "-m", "services.predictor"], log, environment) as process:

@@ -194,6 +194,25 @@ async def test_a_bundle_with_other_answers_is_rejected_and_the_old_one_serves(
     await model.serve(0.3)
 
 
+async def test_a_bundle_that_hangs_is_given_up_and_holds_up_nobody(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
+    model, other = Model(bus, tmp_path), Model(bus, tmp_path)
+    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as predictor:
+        await model.serve(0.25)
+        version = await model.promote(await bus.put_bundle(*bundles.hanging(tmp_path)), 0)
+        await other.serve(0.5)
+        rejected = await model.said(ModelRejected, version)
+        assert {(said.check, said.message) for said in rejected.values()} == {
+            ("deadline", "the bundle was not verified within 2 s (BATON_VERIFY_DEADLINE_S)")
+        }
+        for _ in range(10):
+            assert share_of(await asked(predictor, model)) == pytest.approx(0.25)
+        await model.serve(0.3)
+        family = [predictor.process, *predictor.process.children(recursive=True)]
+        predictor.process.terminate()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
+        assert not alive, "the threads that hang keep nobody from ending"
+
+
 async def test_a_malformed_promotion_neither_stops_nor_withdraws(
     predictor: Predictor, bus: NatsBus, model: Model
 ) -> None:

@@ -14,9 +14,11 @@ from services.predictor.follower import Follower
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
+from services.predictor.verifier import Verifier, Verify
 from shared.event import Event
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 from shared.fakes import InMemoryBus
+from shared.verification import verify
 from tests import bundles
 
 
@@ -37,10 +39,12 @@ class Parts:
 
     folder: Path
     bus: InMemoryBus
+    verify: Verify = verify
+    deadline_s: float = 30
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
-        self.cache = Cache(self.folder / "cache")
+        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify))
         self.cache.prepare()
         self.slots = Slots()
         self.challengers = Challengers(self.cache, self.bus, keep=2)

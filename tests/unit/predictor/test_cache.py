@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import time
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.predictor.cache import LEFTOVER_AFTER_S, Cache
+from services.predictor.cache import Cache
+from services.predictor.verifier import Verifier
 from shared.errors import BundleError
 from shared.events import BundleRef
 from shared.fakes import InMemoryBus
@@ -42,18 +43,23 @@ def parts(tmp_path: Path, bus: CountingBus) -> Parts:
     return Parts(tmp_path, bus)
 
 
+def left_in_scratch(parts: Parts) -> list[Path]:
+    return [path for worker in (parts.folder / "cache" / "scratch").iterdir() for path in worker.iterdir()]
+
+
 def archives(parts: Parts) -> list[Path]:
     return [path for path in (parts.folder / "cache" / "bundles").iterdir() if path.suffix != ".lock"]
 
 
 async def test_workers_download_a_bundle_once(parts: Parts, bus: CountingBus) -> None:
     ref = await parts.bundle(0.25)
-    other = Cache(parts.folder / "cache")
+    other = Cache(parts.folder / "cache", Verifier(30))
+    other.prepare()
     found = await asyncio.gather(*(cache.verified(ref, bus) for cache in (parts.cache, other, parts.cache)))
     assert [model.manifest.digest() for model in found] == [ref.digest] * 3
     assert bus.downloads == 1
     await parts.cache.verified(ref, None)
-    assert list((parts.folder / "cache" / "scratch").iterdir()) == []
+    assert left_in_scratch(parts) == []
 
 
 async def test_who_waits_for_a_download_leaves_its_threads_to_it(parts: Parts, bus: CountingBus) -> None:
@@ -99,7 +105,7 @@ async def test_wrong_answers_are_not_asked_for_again(parts: Parts, bus: Counting
 
 async def test_a_disk_that_cannot_be_written_is_a_failed_download(parts: Parts, bus: CountingBus) -> None:
     ref = await parts.bundle(0.25)
-    (parts.folder / "cache" / "scratch").rmdir()
+    shutil.rmtree(parts.folder / "cache" / "scratch")
     with pytest.raises(BundleError, match="cannot be cached") as failed:
         await parts.cache.verified(ref, bus)
     assert failed.value.check == "download"
@@ -113,7 +119,7 @@ generations = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9),
 def test_a_pointer_never_goes_back_within_a_ledger(
     tmp_path_factory: pytest.TempPathFactory, arrivals: list[tuple[str, int, bool]]
 ) -> None:
-    cache = Cache(tmp_path_factory.mktemp("cache"))
+    cache = Cache(tmp_path_factory.mktemp("cache"), Verifier(30))
     cache.prepare()
     expected: tuple[str, int] = ("", -1)
     for ledger, generation, gone in arrivals:
@@ -145,11 +151,11 @@ def test_a_pointer_that_cannot_be_read_is_left_out_and_written_anew(parts: Parts
     ]
 
 
-def test_what_killed_workers_left_is_removed_in_time(parts: Parts) -> None:
+def test_what_killed_workers_left_is_removed(parts: Parts) -> None:
     scratch = parts.folder / "cache" / "scratch"
-    (scratch / "old").mkdir()
-    (scratch / "new").mkdir()
-    long_ago = time.time() - LEFTOVER_AFTER_S - 1
-    os.utime(scratch / "old", (long_ago, long_ago))
-    parts.cache.prepare()
-    assert [path.name for path in scratch.iterdir()] == ["new"]
+    (kept,) = scratch.iterdir()
+    (scratch / "left" / "half a bundle").mkdir(parents=True)
+    Cache(parts.folder / "cache", Verifier(30)).prepare()
+    assert len(list(scratch.iterdir())) == 2
+    assert kept.exists()
+    assert not (scratch / "left").exists()

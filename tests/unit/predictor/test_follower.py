@@ -1,6 +1,7 @@
 """The follower: each model ends at its last change, models do not wait for each other, nothing unverified serves."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from shared.errors import BundleError
 from shared.events import BundleRef, ModelRejected, ModelServing
 from shared.fakes import InMemoryBus
+from shared.verification import VerifiedModel, verify
 from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
 
 MISSING = BundleRef(object="sha256-none", digest="sha256:none", size=1)
@@ -74,6 +76,47 @@ async def test_a_promotion_joins_a_verification_under_way(parts: Parts, bus: Slo
     bus.held[ref.digest].set()
     await parts.follower.settled()
     assert parts.slots.champion("m").verified is await prefetching
+
+
+async def test_a_bundle_that_hangs_is_rejected_and_holds_up_nobody(tmp_path: Path, bus: SlowBus) -> None:
+    over, hanging = threading.Event(), set[str]()
+
+    def slowly(archive: Path, folder: Path, digest: str) -> VerifiedModel:
+        if digest in hanging:
+            over.wait(60)
+        return verify(archive, folder, digest)
+
+    parts = Parts(tmp_path, bus, slowly, deadline_s=2)
+    old, hangs, other = [await parts.bundle(share) for share in (0.1, 0.2, 0.3)]
+    hanging.add(hangs.digest)
+    parts.follower.follow("m", promoted(old, "1", 1))
+    await parts.follower.settled()
+    parts.follower.follow("m", promoted(hangs, "2", 2))
+    parts.follower.follow("n", promoted(other, "1", 1))
+    await until(lambda: version(parts, "n") == "1", "the other model to be served")
+    ((model, said),) = await parts.reported(ModelRejected, 1)
+    assert isinstance(said, ModelRejected)
+    assert (model, said.version, said.check) == ("m", "2", "deadline")
+    assert said.message == "the bundle was not verified within 2 s (BATON_VERIFY_DEADLINE_S)"
+    assert version(parts, "m") == "1"
+    parts.follower.follow("m", promoted(other, "3", 3))
+    await parts.follower.settled()
+    assert version(parts, "m") == "3"
+    over.set()
+
+
+async def test_what_fails_unexpectedly_is_tried_again(tmp_path: Path, bus: SlowBus) -> None:
+    failures = [RuntimeError("nobody foresaw this"), MemoryError()]
+
+    def fails(archive: Path, folder: Path, digest: str) -> VerifiedModel:
+        if failures:
+            raise failures.pop()
+        return verify(archive, folder, digest)
+
+    parts = Parts(tmp_path, bus, fails)
+    parts.follower.follow("m", promoted(await parts.bundle(0.1), "1", 1))
+    await until(lambda: version(parts, "m") == "1", "the model to be served")
+    assert not failures
 
 
 async def test_a_change_that_is_not_news_changes_nothing(parts: Parts) -> None:
