@@ -24,7 +24,8 @@ from nats.js.object_store import ObjectStore
 from pydantic import BaseModel, ConfigDict
 
 from shared import cloudevents
-from shared.errors import BundleError, EventError, PromotionConflictError, UnreachableError
+from shared.denials import Denials, without_password
+from shared.errors import BundleError, EventError, ForbiddenError, PromotionConflictError, UnreachableError
 from shared.event import Event
 from shared.events import BundleRef, RunFailed, RunFinished, parse
 from shared.settings import BusSettings
@@ -89,10 +90,6 @@ class Bus(Protocol):
         """Remember what is known of a train request."""
 
 
-async def _ignore(_: Exception) -> None:
-    """Keep nats-py from printing tracebacks of reconnects; failures surface where they are awaited."""
-
-
 class NatsBus:
     """The bus over NATS JetStream, on a connection of its own; `source` names the publisher in every event.
 
@@ -104,6 +101,7 @@ class NatsBus:
         self.client = Client()
         self.js = self.client.jetstream(timeout=5)
         self._source = source
+        self._denials = Denials()
 
     async def open(self, deadline_s: float = 5.0) -> None:
         """Connect; once connected, never give up. Raise `UnreachableError` if nobody answers within the deadline."""
@@ -114,11 +112,16 @@ class NatsBus:
                     name=self._source,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=1,
-                    error_cb=_ignore,
+                    error_cb=self._denials.hear,
                 )
         except (OSError, NatsError, TimeoutError) as error:
+            address = without_password(self.settings.nats_url)
+            if self._denials.is_stranger:
+                raise ForbiddenError(
+                    f"NATS at {address} does not know this user or password: see BATON_NATS_URL"
+                ) from error
             raise UnreachableError(
-                f"no NATS server answers at {self.settings.nats_url}: start one with `baton up` or set BATON_NATS_URL"
+                f"no NATS server answers at {address}: start one with `baton up` or set BATON_NATS_URL"
             ) from error
 
     async def close(self) -> None:
@@ -145,6 +148,7 @@ class NatsBus:
             return Published(0, duplicate=False)
 
         async def attempt() -> Published:
+            self._denials.check(subject)
             ack = await self.js.publish(subject, body, stream=event.stream, headers=headers)
             return Published(ack.seq, bool(ack.duplicate))
 

@@ -17,6 +17,10 @@ class UnreachableError(BatonError):
     """A part that Baton needs (NATS, PostgreSQL, MLflow, a predictor) does not answer."""
 
 
+class ForbiddenError(BatonError):
+    """The bus or a service does not let this user do what was asked."""
+
+
 class StackError(BatonError):
     """The stack on this machine cannot start, or is held by somebody else."""
 

@@ -14,6 +14,7 @@ from faststream.specification import AsyncAPI, Specification
 from faststream.specification.asyncapi import get_asyncapi_html
 from nats.errors import Error as NatsError
 
+from shared.denials import Denials
 from shared.event import Event
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
@@ -29,6 +30,7 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         connect_timeout=5,
+        error_cb=Denials().hear,
         logger=logging.getLogger("faststream"),
         log_level=logging.DEBUG,  # a line per message is too much; errors are logged as errors all the same
         description="NATS JetStream",

@@ -19,6 +19,7 @@ class BusSettings(BaseSettings):
 
     nats_url: str = "nats://127.0.0.1:4222"
     replicas: int = Field(default=1, ge=1, le=5, description="copies of each stream: 1 on one machine, 3 in a cluster")
+    declare_streams: bool = Field(default=True, description="false: wait until another service has made the streams")
 
 
 class ServiceSettings(BusSettings):

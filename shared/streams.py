@@ -2,6 +2,7 @@
 
 import asyncio
 
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import (
     DiscardPolicy,
@@ -23,6 +24,7 @@ from shared.events import (
     TrainCancelled,
     TrainRequested,
 )
+from shared.settings import BusSettings
 
 MODELS = "MODELS"  # object store: bundles by digest
 REQUESTS = "REQUESTS"  # key-value: the state of each train request
@@ -105,3 +107,20 @@ async def declare_when_reachable(js: JetStreamContext, replicas: int, deadline_s
                 return await declare_all(js, replicas)
             except (TimeoutError, OSError):
                 await asyncio.sleep(0.25)
+
+
+async def prepare(js: JetStreamContext, settings: BusSettings, deadline_s: float = 30.0) -> None:
+    """Declare everything, or wait for whoever may: with `declare_streams` off, JetStream would refuse this service."""
+    if settings.declare_streams:
+        return await declare_when_reachable(js, settings.replicas, deadline_s)
+    async with asyncio.timeout(deadline_s):
+        while True:
+            try:
+                return await _check_all(js)
+            except (NatsError, TimeoutError, OSError):
+                await asyncio.sleep(0.25)
+
+
+async def _check_all(js: JetStreamContext) -> None:
+    for name in (*Stream, f"OBJ_{MODELS}", f"KV_{REQUESTS}"):
+        await js.stream_info(name)

@@ -26,7 +26,7 @@ from shared.consumers import caught_up, keep_alive
 from shared.errors import UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
 from shared.service import document_publishes, end_on_failure, make_broker, stop_broker
-from shared.streams import declare_when_reachable
+from shared.streams import prepare
 from shared.telemetry import logger
 
 FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
@@ -113,7 +113,7 @@ class Worker:
     async def _connected_within(self, deadline_s: float) -> bool:
         try:
             await self._bus.open(deadline_s)
-            await declare_when_reachable(self._bus.js, self.settings.replicas)
+            await prepare(self._bus.js, self.settings)
             await self.broker.start()
         except (UnreachableError, NatsError, OSError) as error:
             log.warning("NATS does not answer", error=str(error))

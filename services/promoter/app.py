@@ -35,7 +35,7 @@ from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
 from shared.service import asyncapi, document_publishes, end_on_failure, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
-from shared.streams import declare_when_reachable
+from shared.streams import prepare
 
 START_DEADLINE_S = 60.0
 
@@ -68,7 +68,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await bus.open(START_DEADLINE_S)
-        await declare_when_reachable(bus.js, settings.replicas)
+        await prepare(bus.js, settings)
         await migrate(database)
         await broker.start()
         pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]

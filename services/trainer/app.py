@@ -20,7 +20,7 @@ from shared.bus import NatsBus
 from shared.events import RunFailed, RunFinished, RunProgress, RunStarted
 from shared.registry import Registry
 from shared.service import asyncapi_page, document_publishes, make_broker, stop_broker
-from shared.streams import declare_when_reachable
+from shared.streams import prepare
 from shared.telemetry import configure_logging
 
 START_S = 60.0
@@ -61,7 +61,7 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         await asyncio.to_thread(trainer.children.warm_up)
         await trainer.bus.open(START_S)
-        await declare_when_reachable(trainer.bus.js, settings.replicas)
+        await prepare(trainer.bus.js, settings)
         await trainer.broker.start()
         yield
         trainer.children.stop()

@@ -1,0 +1,59 @@
+"""The secrets of a stack of containers, and how a container comes by them."""
+
+from pathlib import Path
+
+import pytest
+
+from compose.entrypoint import environment
+from compose.make_secrets import make
+
+SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for service in SERVICES:
+        (tmp_path / service).mkdir()
+    make(tmp_path)
+    return tmp_path
+
+
+def everything(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_secrets_are_made_once(folder: Path) -> None:
+    before = everything(folder)
+    make(folder)
+    assert everything(folder) == before
+
+
+def test_a_start_that_was_interrupted_begins_again(folder: Path) -> None:
+    (folder / "postgres" / "made").unlink()
+    for path in folder.rglob("*_password"):
+        path.unlink()
+        path.write_text("half")
+        path.chmod(0o444)
+    make(folder)
+    assert "half" not in everything(folder).values()
+
+
+def test_no_service_has_another_one_s_password(folder: Path) -> None:
+    passwords = {
+        user: (folder / user / "BATON_NATS_URL").read_text().split(":")[2].split("@")[0]
+        for user in ("trainer", "promoter", "predictor", "client")
+    }
+    assert len(set(passwords.values())) == 4
+    for user, password in passwords.items():
+        holders = {name.split("/")[0] for name, text in everything(folder).items() if password in text}
+        assert holders == {user, "nats"}
+    assert [path.name for path in (folder / "predictor").iterdir()] == ["BATON_NATS_URL"]
+
+
+def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    (config / "data").mkdir(parents=True)
+    found = environment(folder / "promoter", config)
+    assert found.keys() == {"BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS"}
+    assert found["BATON_DATABASE_URL"].startswith("postgresql://promoter:")
+    assert found["BATON_DATA_ROOTS"] == str(config / "data")
