@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from shared.errors import BundleError
+from shared.faults import point
 from shared.verification import VerifiedModel, verify
 
 AT_ONCE = 8
@@ -27,10 +28,15 @@ class Verifier:
 
         No thread can be ended from outside: one that hangs is left alone, and ends with the process.
         """
+
+        def verify() -> VerifiedModel:
+            point("predictor.verifying")
+            return self._verify(archive, folder, digest)
+
         async with self._places:
             try:
                 async with asyncio.timeout(self._deadline_s):
-                    return await _in_thread(lambda: self._verify(archive, folder, digest))
+                    return await _in_thread(verify)
             except TimeoutError as error:
                 raise BundleError(
                     f"the bundle was not verified within {self._deadline_s:g} s (BATON_VERIFY_DEADLINE_S)", "deadline"

@@ -16,6 +16,7 @@ from services.promoter.outbox import Change, Outbox
 from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
+from shared.faults import point
 from shared.telemetry import logger
 
 POLL_S = 2.0  # how late a change is seen at most when a notification was lost
@@ -91,8 +92,11 @@ class Relay:
     async def _drain(self, model: str, changes: list[Change]) -> None:
         try:
             for change in changes:
+                point("relay.read")
                 await self._publish(change)
+                point("relay.published")
                 await self._outbox.mark_published(model, change.generation)
+                point("relay.marked")
                 self._waiting.pop(model, None)
             self._failures.pop(model, None)
             await self._outbox.mirror_stages()
@@ -110,6 +114,7 @@ class Relay:
             await self._bus.publish(rejection_of(change, error), change.model, event_id=identity)
             log.warning("champion has no bundle", model=change.model, version=change.version, error=str(error))
             return
+        point("relay.bundled")
         subject = (type(event), change.model)
         while not await self._is_published(event, change.model):
             try:

@@ -21,6 +21,7 @@ from services.trainer.settings import TrainerSettings
 from shared.bus import Bus, RequestState
 from shared.errors import EventError, RegistryError, RequestError, TrainingError, UnreachableError
 from shared.events import RequestId, RunFailed, RunFinished, RunProgress, RunStarted, TrainCancelled, TrainRequested
+from shared.faults import point
 from shared.registry import TAG_BUNDLE, TAG_DATASET, TAG_HOLDOUT, TAG_REQUEST, Registry, Version
 from shared.telemetry import logger
 
@@ -109,9 +110,12 @@ class Requests:
         event = request.event
         said = RunStarted(request_id=request.id, attempt=attempt, recipe=event.recipe, dataset=event.dataset)
         await self._bus.publish(said, request.model, event_id=f"{request.id}:started:{attempt}")
+        point("trainer.started")
         async with _scratch(self._settings.trainer_dir.absolute(), request.id) as folder:
             trained = await self._train(request, folder)
+            point("trainer.trained")
             tags = await self._tags(request, trained)
+            point("trainer.stored")
         await self._heed_cancel(request)
         try:
             registered = await asyncio.to_thread(self._register, request, trained, tags)
@@ -120,6 +124,7 @@ class Requests:
             if version is None:
                 raise
             return version
+        point("trainer.registered")
         return registered
 
     async def _heed_cancel(self, request: Request) -> None:
@@ -170,9 +175,12 @@ class Requests:
         """Say how a request ended: kept before it is said, so that nobody who takes over says something else."""
         state = RequestState(state="started", model=model, attempts=attempts, outcome=outcome)
         await self._bus.set_request_state(request_id, state)
+        point("trainer.noted")
         await self._bus.publish(outcome, model, event_id=f"{request_id}:ended")
+        point("trainer.published")
         ended = state.model_copy(update={"state": "finished" if isinstance(outcome, RunFinished) else "failed"})
         await self._bus.set_request_state(request_id, ended)
+        point("trainer.ended")
         log.info(ended.state, request=request_id, model=model, **_facts(outcome))
 
     def _job(self, request: Request, folder: Path) -> Job:
