@@ -16,6 +16,7 @@ class Endpoints:
 
     nats: str
     predictor: str
+    promoter: str
     mlflow: str
 
     @property
@@ -35,5 +36,6 @@ def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
     return Endpoints(
         nats=address("BATON_NATS_URL", "nats", "nats://127.0.0.1:4222"),
         predictor=address("BATON_PREDICTOR_URL", "predictor", "http://127.0.0.1:8000"),
+        promoter=address("BATON_PROMOTER_URL", "promoter", "http://127.0.0.1:8001"),
         mlflow=address("MLFLOW_TRACKING_URI", "mlflow", "http://127.0.0.1:5000"),
     )

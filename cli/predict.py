@@ -2,16 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import httpx
-import orjson
 import typer
 from rich.table import Table
 
 from cli import endpoints, output
+from cli.asking import ask
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from shared.errors import BatonError, UnreachableError
+from shared.errors import BatonError
 from shared.event import subject_token
 
 
@@ -19,39 +18,6 @@ def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command."""
     app.command()(predict)
     app.command()(models)
-
-
-def ask(base: str, method: str, path: str, body: bytes | None = None) -> Any:
-    """Send one request to a predictor; raise a `BatonError` carrying its own words for any answer but 200."""
-    try:
-        answer = httpx.request(
-            method,
-            base + path,
-            content=body,
-            headers={"content-type": "application/json"},
-            timeout=30,
-            trust_env=not is_local(base),
-        )
-    except httpx.TransportError as error:
-        raise UnreachableError(f"no predictor answers at {base}: start one with `baton up`") from error
-    if answer.status_code == httpx.codes.OK:
-        return orjson.loads(answer.content)
-    raise BatonError(f"the predictor answered {answer.status_code}: {_detail(answer)}")
-
-
-def is_local(url: str) -> bool:
-    """Say whether an address is this machine's, which no proxy can reach."""
-    return httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}
-
-
-def _detail(answer: httpx.Response) -> str:
-    try:
-        detail = orjson.loads(answer.content)["detail"]
-    except (orjson.JSONDecodeError, KeyError, TypeError):
-        return answer.text
-    if isinstance(detail, list):
-        return "; ".join(f"{fault.get('field')}: expected {fault.get('expected')}" for fault in detail)
-    return str(detail)
 
 
 def predict(
@@ -64,7 +30,7 @@ def predict(
 ) -> None:
     """Ask the champion for a prediction."""
     path = f"/models/{subject_token(model)}/predict" if model else "/predict"
-    answer = ask(endpoints.find(data_dir).predictor, "POST", path, _read(rows))
+    answer = ask("predictor", endpoints.find(data_dir).predictor, "POST", path, _read(rows))
     if as_json:
         return output.print_json(answer)
     for row in answer.get("predictions", [answer]):
@@ -86,7 +52,7 @@ def _read(rows: str) -> bytes:
 
 def models(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """List the models that the predictor serves."""
-    answer = ask(endpoints.find(data_dir).predictor, "GET", "/models")
+    answer = ask("predictor", endpoints.find(data_dir).predictor, "GET", "/models")
     if as_json:
         return output.print_json(answer)
     table = Table("model", "version", "generation", "runtime", "since", box=None, header_style="bold")

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +10,11 @@ import orjson
 import typer
 
 from cli import endpoints, output
+from cli.following import Outcome, dumped, send
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from cli.sentences import sentence
 from shared.bus import NatsBus
-from shared.errors import BatonError, UnreachableError
-from shared.event import Event, Stream
-from shared.events import ModelRejected, ModelServing, PromotionDecided, RunFailed, RunFinished, TrainRequested
-from shared.follow import follow, last_sequence
+from shared.event import Event
+from shared.events import RunFailed, RunFinished, TrainRequested
 
 
 def register(app: typer.Typer) -> None:
@@ -25,29 +23,31 @@ def register(app: typer.Typer) -> None:
 
 
 @dataclass
-class Outcome:
-    """How a train request ended."""
+class TrainOutcome(Outcome):
+    """How a train request ended: without a version, or with a decision on it."""
 
-    request_id: str
     finished: RunFinished | None = None
     failed: RunFailed | None = None
-    decided: PromotionDecided | None = None
-    rejected: ModelRejected | None = None
-    serving: list[ModelServing] = field(default_factory=list)
 
     @property
     def over(self) -> bool:
         """Whether nothing more will be said about the request."""
-        if self.decided is not None and self.decided.verdict == "promoted":
-            return bool(self.serving) or self.rejected is not None
-        return self.failed is not None or self.decided is not None
+        return self.failed is not None or super().over
 
     @property
     def exit_code(self) -> int:
         """0 promoted, 1 failed or rejected by the predictors, 3 refused."""
-        if self.failed is not None or self.rejected is not None:
-            return output.FAILED
-        return output.DONE if self.decided is not None and self.decided.verdict == "promoted" else output.REFUSED
+        return output.FAILED if self.failed is not None else super().exit_code
+
+    @property
+    def missing(self) -> str:
+        """What is waited for, and where to look when it does not come."""
+        return "see `baton logs trainer`" if self.finished is None else super().missing
+
+    @property
+    def followed(self) -> list[str]:
+        """The types of events to follow."""
+        return [*super().followed, "run.*"]
 
     def take(self, event: Event) -> bool:
         """Note an event; return whether it is about this request."""
@@ -56,22 +56,11 @@ class Outcome:
                 self.failed = event
             case RunFinished(request_id=self.request_id):
                 self.finished = event
-            case PromotionDecided(request_id=self.request_id):
-                self.decided = event
-            case ModelServing() if self.finished is not None and event.version == self.finished.version:
-                self.serving.append(event)
-            case ModelRejected() if self.finished is not None and event.version == self.finished.version:
-                self.rejected = event
-            case _:
-                return getattr(event, "request_id", None) == self.request_id
-        return True
+        return super().take(event)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the outcome as the JSON that `--json` prints."""
-        events = {"finished": self.finished, "failed": self.failed, "decided": self.decided, "rejected": self.rejected}
-        return {"request_id": self.request_id} | {
-            name: event.model_dump(mode="json") for name, event in events.items() if event is not None
-        }
+        return super().as_dict() | dumped({"finished": self.finished, "failed": self.failed})
 
 
 def train(
@@ -117,33 +106,10 @@ def _parameter(text: str) -> tuple[str, Any]:
         return name, value  # a bare word is a string
 
 
-async def _request(where: endpoints.Endpoints, model: str, request: TrainRequested, wait_s: float | None) -> Outcome:
+async def _request(
+    where: endpoints.Endpoints, model: str, request: TrainRequested, wait_s: float | None
+) -> TrainOutcome:
+    outcome = TrainOutcome(request.request_id or "")
     async with NatsBus(where.bus, "cli") as bus:
-        after = await last_sequence(bus.js, Stream.LIFECYCLE) if wait_s else 0
-        await bus.publish(request, model, event_id=request.request_id)
-        outcome = Outcome(request.request_id or "")
-        if wait_s:
-            await _wait(bus, model, outcome, after, wait_s)
-        return outcome
-
-
-async def _wait(bus: NatsBus, model: str, outcome: Outcome, after: int, wait_s: float) -> None:
-    try:
-        async with asyncio.timeout(wait_s):
-            await follow_request(bus, model, outcome, after)
-    except TimeoutError as error:
-        raise UnreachableError(
-            f"request {outcome.request_id} did not end within {wait_s:.0f} s: see `baton logs trainer`"
-        ) from error
-
-
-async def follow_request(bus: NatsBus, model: str, outcome: Outcome, after: int) -> None:
-    """Print what happens to a request until it is over."""
-    subjects = [kind.subject(model) for kind in (PromotionDecided, ModelServing, ModelRejected)]
-    subjects += [f"run.*.{RunFinished.subject(model).rsplit('.', 1)[-1]}"]
-    async for received in follow(bus, Stream.LIFECYCLE, subjects, after):
-        if outcome.take(received.event):
-            output.err.print(f"  {sentence(received.event)}", markup=False)
-        if outcome.over:
-            return
-    raise BatonError("the connection to NATS was closed")
+        await send(bus, model, request, outcome, wait_s)
+    return outcome

@@ -1,7 +1,7 @@
 """Following a stream from outside a service: every event in order, across restarts of the server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Received:
     sequence: int
 
 
-async def follow(bus: NatsBus, stream: Stream, subjects: list[str], after: int) -> AsyncIterator[Received]:
+async def follow(bus: NatsBus, stream: Stream, subjects: list[str], after: int) -> AsyncGenerator[Received]:
     """Yield every event on the subjects with a sequence greater than `after`, until the bus is closed.
 
     The consumer is made anew from the last sequence seen whenever the server lost it, so nothing is missed or repeated.
@@ -42,7 +42,7 @@ async def follow(bus: NatsBus, stream: Stream, subjects: list[str], after: int) 
             await asyncio.sleep(RETRY_S)
 
 
-async def _consume(js: JetStreamContext, stream: Stream, subjects: list[str], after: int) -> AsyncIterator[Received]:
+async def _consume(js: JetStreamContext, stream: Stream, subjects: list[str], after: int) -> AsyncGenerator[Received]:
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=after + 1,

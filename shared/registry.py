@@ -72,6 +72,16 @@ class Registry:
                 return None
             raise RegistryError(f"MLflow could not say who is champion of {model}: {error.message}") from error
 
+    def models(self) -> list[str]:
+        """Return the names of all models, in order."""
+        found, token = [], None
+        while True:
+            page = self._patiently(partial(self.client.search_registered_models, max_results=1000, page_token=token))
+            found += [entry.name for entry in page]
+            token = page.token
+            if not token:
+                return sorted(found)
+
     def version(self, model: str, version: str) -> Version | None:
         """Return one version, None if there is no such."""
         try:

@@ -12,9 +12,10 @@ from fastapi import FastAPI
 from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
-from services.promoter import handlers, routes
+from services.promoter import handlers
 from services.promoter.bundling import Bundler
 from services.promoter.cases import PROMOTER
+from services.promoter.commands import Commands
 from services.promoter.database import Database
 from services.promoter.fleet import Fleet
 from services.promoter.judging import Judge
@@ -26,8 +27,10 @@ from services.promoter.promotion import Promoter
 from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
+from services.promoter.routes import commands, documents, errors, records, state
 from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
+from services.promoter.status import Status
 from services.promoter.turns import Turns
 from shared.bus import NatsBus
 from shared.consumers import keep_alive
@@ -60,6 +63,8 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     relay = Relay(settings.database_url, Outbox(database), bus, bundler)
     judge = Judge(registry, ledger, Scorer(bus, registry), policies, bundler=bundler)
     promoter = Promoter(bus, registry, ledger, judge, Turns(database))
+    ledger_records = Records(database)
+    status = Status(ledger_records, relay, fleet, registry)
     broker = create_broker(settings)
     broker.context.set_global("promoter", promoter)
     broker.context.set_global("reports", Reports(database, policies, promoter))
@@ -86,9 +91,10 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
             database.close()
 
     app = FastAPI(title="Baton promoter", lifespan=lifespan)
-    app.include_router(routes.state(fleet, lambda: bus.client.is_connected))
-    app.include_router(routes.backlog(relay))
-    app.include_router(routes.records(Records(database)))
-    app.include_router(routes.events(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
+    errors.handle_errors(app)
+    app.include_router(state.make_router(fleet, relay, status, lambda: bus.client.is_connected))
+    app.include_router(records.make_router(ledger_records))
+    app.include_router(commands.make_router(Commands(bus)))
+    app.include_router(documents.make_router(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
     app.state.broker = broker
     return app

@@ -6,6 +6,8 @@ from typing import Any
 
 from shared.events import ModelRejected, ModelServing, PredictorAlive
 
+LOST_S = 600.0  # how long one that fell silent is shown
+
 
 @dataclass(frozen=True)
 class Serving:
@@ -28,7 +30,10 @@ class Worker:
 
 
 class Fleet:
-    """A view in memory, rebuilt from heartbeats after a restart; `clock` returns seconds and only grows."""
+    """A view in memory, rebuilt from heartbeats after a restart; `clock` returns seconds and only grows.
+
+    A worker that falls silent is lost; one that is lost for `LOST_S` seconds is forgotten.
+    """
 
     def __init__(self, clock: Callable[[], float], patience_s: float = 30.0) -> None:
         self._clock = clock
@@ -55,9 +60,9 @@ class Fleet:
         worker.models = {served.model: Serving(served.version, served.generation) for served in event.models}
 
     def workers(self) -> list[dict[str, Any]]:
-        """Return the workers heard within their time to live, in order."""
+        """Return the workers in order; `state` is `serving`, or `lost` after their time to live."""
         now = self._clock()
-        self._workers = {key: worker for key, worker in self._workers.items() if worker.silent_after > now}
+        self._workers = {key: worker for key, worker in self._workers.items() if worker.silent_after + LOST_S > now}
         return [_described(worker, now) for _, worker in sorted(self._workers.items())]
 
     def _heard(self, predictor: str, index: int, ttl_s: float | None = None) -> Worker:
@@ -72,6 +77,7 @@ def _described(worker: Worker, now: float) -> dict[str, Any]:
     return {
         "predictor": worker.predictor,
         "worker": worker.worker,
+        "state": "serving" if worker.silent_after > now else "lost",
         "heard_s_ago": round(now - worker.heard_at, 3),
         "models": {model: asdict(serving) for model, serving in worker.models.items()},
         "rejected": worker.rejected,

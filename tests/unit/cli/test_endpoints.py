@@ -11,7 +11,7 @@ from compose.local.state import State, write_state
 
 @pytest.fixture(autouse=True)
 def no_addresses_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATON_NATS_URL", "BATON_PREDICTOR_URL", "MLFLOW_TRACKING_URI"):
+    for name in ("BATON_NATS_URL", "BATON_PREDICTOR_URL", "BATON_PROMOTER_URL", "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
 
 

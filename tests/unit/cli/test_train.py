@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cli import output
-from cli.train import Outcome, _parameter
+from cli.train import TrainOutcome, _parameter
 from shared.event import Event
 from shared.events import ModelServing, PromotionDecided, RunFailed, RunFinished
 
@@ -55,7 +55,7 @@ def serving(version: str = "2") -> ModelServing:
     ],
 )
 def test_outcome(events: list[Event], over: bool, code: int) -> None:
-    outcome = Outcome("mine")
+    outcome = TrainOutcome("mine")
     for event in events:
         outcome.take(event)
     assert (outcome.over, outcome.exit_code) == (over, code)

@@ -1,6 +1,6 @@
-"""The fleet's view: the newest generation counts, and who is silent is forgotten."""
+"""The fleet's view: the newest generation counts, who is silent is lost, and forgotten after a while."""
 
-from services.promoter.fleet import Fleet
+from services.promoter.fleet import LOST_S, Fleet
 from shared.events import ModelRejected, ModelServing, PredictorAlive, ServedModel
 
 
@@ -40,7 +40,7 @@ def test_a_rejection_is_shown_until_something_newer_serves() -> None:
     assert fleet.workers()[0]["rejected"] == {}
 
 
-def test_a_heartbeat_says_everything_and_silence_ends_it() -> None:
+def test_a_heartbeat_says_everything_and_silence_loses_it() -> None:
     clock = Clock()
     fleet = Fleet(clock, patience_s=5)
     fleet.serving("old", serving("1", 1))
@@ -52,10 +52,16 @@ def test_a_heartbeat_says_everything_and_silence_ends_it() -> None:
         {
             "predictor": "p",
             "worker": 0,
+            "state": "serving",
             "heard_s_ago": 9.0,
             "models": {"m": {"version": "2", "generation": 3}},
             "rejected": {},
         }
     ]
     clock.now = 10.0
+    (lost,) = fleet.workers()
+    assert (lost["state"], lost["models"]) == ("lost", {"m": {"version": "2", "generation": 3}})
+    fleet.alive(PredictorAlive(predictor="p", worker=0, models=[], ttl_s=10))
+    assert [worker["state"] for worker in fleet.workers()] == ["serving"]
+    clock.now = 20.0 + LOST_S
     assert fleet.workers() == []
