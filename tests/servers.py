@@ -76,9 +76,9 @@ def answers(url: str) -> Callable[[], bool]:
 
 
 @contextmanager
-def nats_server(folder: Path) -> Iterator[str]:
-    """Run a NATS server with JetStream and yield its address."""
-    port, monitor = free_port(), free_port()
+def nats_server(folder: Path, port: int | None = None) -> Iterator[str]:
+    """Run a NATS server with JetStream and yield its address; one folder holds one server's streams."""
+    port, monitor = port or free_port(), free_port()
     binary = str(Path(sys.executable).parent / "nats-server")
     address = ["-a", "127.0.0.1", "-p", str(port), "-m", str(monitor)]
     with running([binary, *address, "-js", "-sd", str(folder / "js")], folder / "nats.log"):

@@ -5,10 +5,8 @@ import os
 import signal
 import socket
 import statistics
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -26,7 +24,7 @@ from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests import bundles
 from tests.integration.predictors import WORKERS, Predictor, predictor_process
-from tests.servers import answers, free_port, running, wait_for
+from tests.servers import free_port, nats_server, wait_for
 
 Said = TypeVar("Said", bound=Event)
 
@@ -304,20 +302,10 @@ def test_workers_end_with_the_process_that_started_them(nats_url: str, tmp_path:
         assert predictor.all_ready()
 
 
-@contextmanager
-def nats_server(port: int, folder: Path) -> Iterator[None]:
-    monitor = free_port()
-    binary = Path(sys.executable).parent / "nats-server"
-    command = [str(binary), "-a", "127.0.0.1", "-p", str(port), "-m", str(monitor), "-js", "-sd", str(folder / "js")]
-    with running(command, folder / "nats.log"):
-        wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
-        yield
-
-
 async def test_without_nats_a_restarted_predictor_serves_from_its_cache_and_follows_later(tmp_path: Path) -> None:
     port = free_port()
     url = f"nats://127.0.0.1:{port}"
-    with nats_server(port, tmp_path):
+    with nats_server(tmp_path, port):
         async with NatsBus(BusSettings(nats_url=url), "test") as bus:
             await declare_when_reachable(bus.js, 1)
             model, gone = Model(bus, tmp_path), Model(bus, tmp_path)
@@ -335,7 +323,7 @@ async def test_without_nats_a_restarted_predictor_serves_from_its_cache_and_foll
         ready = await asyncio.to_thread(predictor.get, "/ready")
         assert ready == {"ready": True, "bus": "unreachable", "models": [model.name]}
         for share in (0.75, 0.5):  # when NATS comes at last, and when it comes back
-            with nats_server(port, tmp_path):
+            with nats_server(tmp_path, port):
                 async with NatsBus(BusSettings(nats_url=url), "test") as bus:
                     model._bus = bus
                     after = await last_sequence(bus.js, Stream.LIFECYCLE)
