@@ -5,10 +5,10 @@ import asyncio
 import typer
 from nats.errors import Error as NatsError
 
-from cli import demo, output, predict, promote, records, stack, status, train, watch
+from cli import demo, migrate, output, predict, promote, records, stack, status, train, watch
 from shared.errors import BatonError, UnreachableError
 
-VERB_GROUPS = (stack, demo, train, promote, records, status, predict, watch)
+VERB_GROUPS = (stack, demo, train, promote, records, status, predict, watch, migrate)
 
 
 def make_app() -> typer.Typer:

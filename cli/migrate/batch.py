@@ -1,0 +1,205 @@
+"""Batches of runs and logged models: read, artifacts copied, rows written, all noted as done in one transaction.
+
+A batch runs in a process of its own, because reading costs as much time as PostgreSQL takes to write. Killed anywhere,
+it leaves whole batches only; artifacts that it copied in vain are found again and kept.
+"""
+
+import multiprocessing
+import os
+import threading
+import uuid
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
+
+from cli.migrate import records
+from cli.migrate.artifacts import ArtifactStore
+from cli.migrate.experiment import NAMESPACE
+from cli.migrate.findings import Findings
+from cli.migrate.limits import Limits
+from cli.migrate.locations import is_remote, local_path, model_artifacts, run_artifacts
+from cli.migrate.logged_model import LoggedModel, read_logged_model
+from cli.migrate.rows import Edge, Rows, add_edges, add_logged_model, add_run
+from cli.migrate.run import Run, read_run
+from cli.migrate.target import connect, transaction
+from cli.migrate.tree import RunFolder, relative
+
+RUN, LOGGED_MODEL = "run", "logged model"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every batch of a migration has in common; `since` is in milliseconds since 1970."""
+
+    url: str
+    source: str
+    root: Path
+    limits: Limits
+    store: ArtifactStore
+    since: int | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Folders of runs or logged models of one experiment, whose id in the target is `target`."""
+
+    kind: str
+    experiment: str
+    target: int
+    datasets: dict[str, str]
+    folders: list[Path]
+
+    def location(self, store: ArtifactStore) -> str:
+        """Return where the experiment's artifacts go."""
+        return f"{store.root}/{self.target}"
+
+
+@dataclass
+class Outcome:
+    """What a batch did, in numbers."""
+
+    items: int = 0
+    written: int = 0
+    points: int = 0
+    files: int = 0
+    bytes: int = 0
+    findings: Findings = field(default_factory=Findings)
+
+
+_work: Work
+_connection: Connection
+
+
+def start(work: Work) -> None:
+    """Make this process ready for batches; it ends when the migration's process does, however that ends."""
+    global _work, _connection
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _work, _connection = work, connect(work.url)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def carry_out(batch: Batch) -> Outcome:
+    """Migrate a batch in a pool's process."""
+    return migrate(_connection, _work, batch)
+
+
+def migrate(connection: Connection, work: Work, batch: Batch) -> Outcome:
+    """Migrate a batch."""
+    outcome = Outcome(items=len(batch.folders))
+    with transaction(connection) as cursor:
+        rows = Rows(cursor)
+        if batch.kind == RUN:
+            _migrate_runs(rows, work, batch, outcome)
+        else:
+            _migrate_logged_models(rows, work, batch, outcome)
+        rows.flush()
+        records.keep(cursor, work.source, outcome.findings)
+    return outcome
+
+
+def _claim(rows: Rows, work: Work, kind: str, found: dict[str, Path], findings: Findings) -> list[str]:
+    """Return the ids that are to be written: not done by an earlier attempt, not somebody else's in the target."""
+    table, column = ("runs", "run_uuid") if kind == RUN else ("logged_models", "model_id")
+    claimed = records.claim(rows.cursor, work.source, kind, found)
+    rows.cursor.execute(f"SELECT {column} FROM {table} WHERE {column} = ANY(%s)", (list(claimed),))  # noqa: S608
+    foreign = {key for (key,) in rows.cursor.fetchall()}
+    for key in sorted(foreign):
+        findings.skipped(relative(found[key], work.root), kind, f"the target holds a {kind} {key} of its own")
+    records.forget(rows.cursor, work.source, kind, foreign)
+    return [key for key in found if key in claimed - foreign]
+
+
+def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
+    found: dict[str, Run] = {}
+    for path in batch.folders:
+        run = read_run(RunFolder(batch.experiment, path), work.root, work.limits, outcome.findings)
+        if run is None or (work.since is not None and (run.start or 0) < work.since):
+            continue
+        if run.id in found:
+            outcome.findings.quarantined(relative(path, work.root), RUN, f"a copy of run {run.id}")
+            continue
+        found[run.id] = run
+    folders = {run.id: run.folder for run in found.values()}
+    written = []
+    for key in _claim(rows, work, RUN, folders, outcome.findings):
+        run, where = found[key], relative(folders[key], work.root)
+        uri = run_artifacts(batch.location(work.store), key)
+        uri, digest = _place(run.artifact_uri, run.folder, uri, where, work, outcome)
+        add_run(rows, run, batch.target, uri)
+        add_edges(rows, _edges(run, batch, where, outcome.findings))
+        written.append((key, uri, digest))
+        outcome.points += sum(map(len, run.metrics.values()))
+    records.finish(rows.cursor, work.source, RUN, written)
+    outcome.written += len(written)
+
+
+def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
+    found: dict[str, LoggedModel] = {}
+    for path in batch.folders:
+        model = read_logged_model(path, work.root, work.limits, outcome.findings)
+        if model is not None and (work.since is None or model.created >= work.since):
+            found[model.id] = model
+    folders = {model.id: model.folder for model in found.values()}
+    _drop_points_of_strangers(rows, list(found.values()), work.root, outcome.findings)
+    written = []
+    for key in _claim(rows, work, LOGGED_MODEL, folders, outcome.findings):
+        model, where = found[key], relative(folders[key], work.root)
+        uri = model_artifacts(batch.location(work.store), key)
+        uri, digest = _place(model.artifact_location, model.folder, uri, where, work, outcome)
+        add_logged_model(rows, model, batch.target, uri)
+        written.append((key, uri, digest))
+    records.finish(rows.cursor, work.source, LOGGED_MODEL, written)
+    outcome.written += len(written)
+
+
+def _drop_points_of_strangers(rows: Rows, models: list[LoggedModel], root: Path, findings: Findings) -> None:
+    """Leave out points of runs that the target does not have: its tables refuse them."""
+    runs = {point.run_id for model in models for points in model.metrics.values() for point in points}
+    rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
+    known = {key for (key,) in rows.cursor.fetchall()}
+    for model in models:
+        for key, points in model.metrics.items():
+            lost = {point.run_id for point in points} - known
+            for run in sorted(lost):
+                where = f"{relative(model.folder, root)}/metrics/{key}"
+                findings.quarantined(where, "metric line", f"is of run {run}, which is not there or stays behind")
+            model.metrics[key] = [point for point in points if point.run_id in known]
+
+
+def _place(old: str | None, folder: Path, uri: str, where: str, work: Work, outcome: Outcome) -> tuple[str, str]:
+    """Copy artifacts to their new place and return it with their digest; what lies in a store of its own stays."""
+    if old and is_remote(old):
+        return old, ""
+    source = folder / "artifacts"
+    if not source.is_dir() and old:
+        source = local_path(old)
+    copied = work.store.put(source, uri, f"{where}/artifacts", work.root, outcome.findings)
+    outcome.files += copied.files
+    outcome.bytes += copied.bytes
+    return uri, copied.digest
+
+
+def _edges(run: Run, batch: Batch, where: str, findings: Findings) -> list[Edge]:
+    """Return the rows that MLflow's SQL store keeps for a run's inputs and outputs."""
+    edges = []
+    for item in run.inputs:
+        own = str(uuid.uuid5(NAMESPACE, f"{run.id}/{item.kind}/{item.folder}"))
+        tags = tuple(item.tags.items())
+        if item.kind == "model_input":
+            edges.append(Edge(own, ("RUN_INPUT", run.id), ("MODEL_INPUT", item.target), tags=tags))
+        elif item.kind == "model_output":
+            edges.append(Edge(own, ("RUN_OUTPUT", run.id), ("MODEL_OUTPUT", item.target), item.step))
+        elif item.target in batch.datasets:
+            edges.append(Edge(own, ("DATASET", batch.datasets[item.target]), ("RUN", run.id), tags=tags))
+        else:
+            reason = f"names data set {item.target}, which is not there or stays behind"
+            findings.quarantined(f"{where}/inputs/{item.folder}", "input", reason)
+    return edges

@@ -1,0 +1,113 @@
+"""Folders of a FileStore: what is in them, under printable names, and the small files that hold one value each."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.migrate.fields import clean
+from cli.migrate.findings import Findings
+
+KEY_LIMIT = 250
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file below a folder of values: its key in MLflow and where it is."""
+
+    key: str
+    path: str
+
+
+def printable(name: str) -> str:
+    """Return a file name as text: a byte that is not UTF-8 becomes `_xHH`, which MLflow takes in names."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return "".join(f"_x{ord(c) & 0xFF:02x}" if "\udc80" <= c <= "\udcff" else c for c in name)
+    return name
+
+
+def subfolders(path: Path) -> list[str]:
+    """Return the names of a folder's folders in order; a symbolic link to a folder counts."""
+    try:
+        with os.scandir(path) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+    except OSError:
+        return []
+
+
+def leads_outside(path: Path, root: Path) -> bool:
+    """Tell whether a symbolic link leads out of the source, or nowhere."""
+    try:
+        return path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):
+        return True
+
+
+def value_files(folder: Path, where: str, kind: str, findings: Findings, root: Path) -> Iterator[Entry]:
+    """Yield the files below a folder of params, tags or metrics: a key with slashes is a path."""
+    taken: set[str] = set()
+    for path, name in _files(str(folder), ""):
+        key = printable(name)
+        if key != name:
+            findings.repaired(f"{where}/{key}", kind, "the file's name is not UTF-8: bad bytes became _xHH")
+        if leads_outside(Path(path), root):
+            findings.quarantined(f"{where}/{key}", kind, "a symbolic link that leads out of the source or nowhere")
+        elif len(key) > KEY_LIMIT:
+            findings.quarantined(
+                f"{where}/{key}", kind, f"the name has {len(key)} characters, MLflow holds {KEY_LIMIT}"
+            )
+        elif key in taken:
+            findings.quarantined(f"{where}/{key}", kind, "another file has the same name once bad bytes are replaced")
+        else:
+            taken.add(key)
+            yield Entry(key, path)
+
+
+def _files(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(entry.path, f"{prefix}{entry.name}/")
+        elif entry.is_file() or entry.is_symlink():
+            yield entry.path, prefix + entry.name
+
+
+def read_values(
+    folder: Path, where: str, kind: str, findings: Findings, root: Path, limit: int | None
+) -> dict[str, str]:
+    """Return the params or tags below a folder; what does not fit the database is repaired and noted."""
+    values = {}
+    for entry in value_files(folder, where, kind, findings, root):
+        place = f"{where}/{entry.key}"
+        try:
+            with open(entry.path, "rb") as file:  # noqa: PTH123 - ten times per run, and Path.open is three times slower
+                raw = file.read()
+        except OSError as error:
+            findings.quarantined(place, kind, f"cannot be read: {error.strerror}")
+            continue
+        values[entry.key] = _fitting(raw, place, kind, findings, limit)
+    return values
+
+
+def _fitting(raw: bytes, place: str, kind: str, findings: Findings, limit: int | None) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode(errors="replace")
+        findings.repaired(place, kind, "is not UTF-8: bad bytes became \ufffd")
+    if "\0" in text:
+        findings.repaired(place, kind, "holds NUL characters, which PostgreSQL cannot: taken out")
+        text = clean(text)
+    if limit is not None and len(text) > limit:
+        reason = (
+            f"has {len(text):,} characters, and MLflow's database holds {limit:,}: cut (the whole is in the source)"
+        )
+        findings.repaired(place, kind, reason)
+        text = text[:limit]
+    return text

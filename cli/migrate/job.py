@@ -1,0 +1,160 @@
+"""A whole migration, step by step; run again after any interruption, it goes on where it stopped."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
+
+from cli.migrate import records
+from cli.migrate.artifacts import ArtifactStore
+from cli.migrate.backup import archive_path, make_backup
+from cli.migrate.batch import LOGGED_MODEL, RUN, Batch, Work
+from cli.migrate.findings import Findings
+from cli.migrate.plan import EXPERIMENT, MODEL, OnConflict, Plan, make_plan, read_taken
+from cli.migrate.pool import Pool
+from cli.migrate.progress import Meter
+from cli.migrate.report import Report
+from cli.migrate.target import advance_sequence, connect, read_limits, take_lock, transaction
+from cli.migrate.writing import CHAMPIONS, Writer
+
+BATCH = 40  # runs in a transaction: few enough to lose little, many enough that commits cost nothing
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user chose; `since` is in milliseconds since 1970, `backup` the folder for the archive, None for none."""
+
+    root: Path
+    url: str
+    store: ArtifactStore
+    on_conflict: OnConflict = OnConflict.FAIL
+    only: tuple[str, ...] = ()
+    since: int | None = None
+    backup: Path | None = None
+    processes: int = 2
+
+    @property
+    def source(self) -> str:
+        """Return the name under which the target remembers this source."""
+        return str(self.root)
+
+
+@contextmanager
+def timed(report: Report, step: str) -> Iterator[None]:
+    """Note how long a step took."""
+    began = time.monotonic()
+    yield
+    report.seconds[step] = round(time.monotonic() - began, 2)
+
+
+def migrate(options: Options, report: Report, meter: Meter) -> Plan:
+    """Carry out a migration and fill in its report."""
+    findings = Findings()
+    with closing(connect(options.url)) as connection:
+        take_lock(connection)
+        with timed(report, "plan"):
+            plan = plan_of(options, connection, findings)
+        describe(plan, report)
+        if options.backup is not None:
+            with timed(report, "backup"):
+                _back_up(options, options.backup, report, meter)
+        with transaction(connection) as cursor:
+            records.create(cursor)
+            records.forget_faults(cursor, options.source)
+            records.keep(cursor, options.source, findings)
+            advance_sequence(cursor)
+        _write(options, connection, plan, report, meter)
+        with transaction(connection) as cursor:
+            report.findings = records.kept(cursor, options.source)
+            report.in_target = {
+                kind: len(records.done(cursor, options.source, kind)) for kind in (EXPERIMENT, RUN, LOGGED_MODEL, MODEL)
+            }
+    return plan
+
+
+def plan_of(options: Options, connection: Connection, findings: Findings) -> Plan:
+    """Read what is to be done and settle conflicts; nothing is written."""
+    with transaction(connection) as cursor:
+        limits, taken = read_limits(cursor), read_taken(cursor, options.source)
+    return make_plan(options.root, limits, taken, options.on_conflict, options.only, findings)
+
+
+def describe(plan: Plan, report: Report) -> None:
+    """Put what was found into the report."""
+    report.found = {
+        EXPERIMENT: len(plan.experiments),
+        RUN: plan.runs,
+        LOGGED_MODEL: plan.logged_models,
+        MODEL: len(plan.models),
+    }
+    report.renamed = plan.renamed
+    report.not_migrated = {"traces": plan.traces, "assessments": plan.assessments}
+
+
+def _back_up(options: Options, folder: Path, report: Report, meter: Meter) -> None:
+    archive = archive_path(folder, options.root, datetime.now(UTC).date())
+    with meter.step("backup", None) as step:
+        report.backup_digest = make_backup(options.root, archive, lambda _: step.advance())
+    report.backup = str(archive)
+
+
+def _write(options: Options, connection: Connection, plan: Plan, report: Report, meter: Meter) -> None:
+    with transaction(connection) as cursor:
+        limits = read_limits(cursor)
+    writer = Writer(connection, options.source, options.root, options.store, Findings())
+    work = Work(options.url, options.source, options.root, limits, options.store, options.since)
+    with timed(report, "experiments"):
+        places = {p.experiment.id: writer.experiment(p.experiment) for p in plan.experiments}
+    report.experiments = {name: number for name, (number, _) in places.items()}
+    with Pool(work, options.processes) as pool:
+        for kind, title in ((RUN, "runs"), (LOGGED_MODEL, "logged models")):
+            with timed(report, title), meter.step(title, report.found[kind]) as step:
+                batches = list(_batches(kind, plan, places, connection, options))
+                step.advance(report.found[kind] - sum(len(batch.folders) for batch in batches))
+                for outcome in pool.run(batches):
+                    step.advance(outcome.items)
+                    for name, number in (
+                        (kind, outcome.written),
+                        ("metric point", outcome.points),
+                        ("artifact file", outcome.files),
+                        ("artifact byte", outcome.bytes),
+                    ):
+                        report.written[name] = report.written.get(name, 0) + number
+    with timed(report, "registered models"):
+        _write_models(writer, plan, report)
+
+
+def _batches(
+    kind: str, plan: Plan, places: dict[str, tuple[int, dict[str, str]]], connection: Connection, options: Options
+) -> Iterator[Batch]:
+    """Yield the folders that no earlier attempt migrated."""
+    with transaction(connection) as cursor:
+        done = records.done(cursor, options.source, kind).keys()
+    for planned in plan.experiments:
+        number, datasets = places[planned.experiment.id]
+        folders = planned.runs if kind == RUN else planned.logged_models
+        left = [path for path in folders if path.name not in done]
+        for begin in range(0, len(left), BATCH):
+            yield Batch(kind, planned.experiment.id, number, datasets, left[begin : begin + BATCH])
+
+
+def _write_models(writer: Writer, plan: Plan, report: Report) -> None:
+    """Write the registry, and when all of it stands, the champions: predictors see nothing half-way."""
+    originals = {new: old for old, new in plan.renamed.items()}
+    for model in plan.models:
+        written = writer.model(model, originals.get(model.name, model.name))
+        report.written[MODEL] = report.written.get(MODEL, 0) + written
+    with transaction(writer.connection) as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = on")  # with this commit everything before it is on disk
+        cursor.execute("SELECT pg_current_xact_id()")
+    for model in plan.models:
+        champion = writer.champion(model, originals.get(model.name, model.name))
+        if champion is not None:
+            report.champions[model.name] = champion
+
+
+__all__ = ["CHAMPIONS", "Options", "describe", "migrate", "plan_of"]

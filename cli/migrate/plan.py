@@ -1,0 +1,165 @@
+"""What a migration is going to do, decided before anything is written: names, conflicts, and which folders."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
+
+from cli.migrate import records
+from cli.migrate.experiment import DEFAULT_ID, Experiment, read_experiment
+from cli.migrate.findings import Findings
+from cli.migrate.limits import Limits
+from cli.migrate.registered import Registered, read_registered
+from cli.migrate.tree import (
+    SourceError,
+    count_traces,
+    experiment_folders,
+    logged_model_folders,
+    registered_model_folders,
+    run_folders,
+)
+from shared.errors import BatonError
+
+EXPERIMENT, MODEL = "experiment", "registered model"
+SUFFIX = "-migrated"
+
+
+class OnConflict(StrEnum):
+    """What to do with an experiment or a registered model whose name the target has already."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+    RENAME = "rename"
+
+
+class ConflictError(BatonError):
+    """The target holds names that the source holds too, and no rule was given for them."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Names that the target holds, apart from those that this source brought there."""
+
+    experiments: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+
+
+@dataclass
+class PlannedExperiment:
+    """An experiment with the folders of its runs and logged models."""
+
+    experiment: Experiment
+    runs: list[Path]
+    logged_models: list[Path]
+
+
+@dataclass
+class Plan:
+    """Everything that is to be migrated, by folder; runs are read when their turn comes."""
+
+    root: Path
+    experiments: list[PlannedExperiment] = field(default_factory=list)
+    models: list[Registered] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+    traces: int = 0
+    assessments: int = 0
+
+    @property
+    def runs(self) -> int:
+        """Return the number of run folders."""
+        return sum(len(planned.runs) for planned in self.experiments)
+
+    @property
+    def logged_models(self) -> int:
+        """Return the number of logged models' folders."""
+        return sum(len(planned.logged_models) for planned in self.experiments)
+
+
+def read_taken(cursor: Cursor, source: str) -> Taken:
+    """Return the names in the target that are not from this source."""
+    if not records.exists(cursor):
+        own_experiments, own_models = set(), set()
+    else:
+        own_experiments = set(records.done(cursor, source, EXPERIMENT).values())
+        own_models = set(records.done(cursor, source, MODEL).values())
+    cursor.execute("SELECT experiment_id::text, name FROM experiments WHERE workspace = 'default'")
+    experiments = frozenset(name for number, name in cursor.fetchall() if number not in own_experiments)
+    cursor.execute("SELECT name FROM registered_models WHERE workspace = 'default'")
+    return Taken(experiments, frozenset(name for (name,) in cursor.fetchall()) - own_models)
+
+
+def make_plan(
+    root: Path, limits: Limits, taken: Taken, rule: OnConflict, only: Iterable[str], findings: Findings
+) -> Plan:
+    """Read experiments and registered models and settle their names; raise `ConflictError` if the rule says so."""
+    plan, chosen = Plan(root), set(only)
+    names: set[str] = set()
+    for folder in experiment_folders(root, findings):
+        experiment = read_experiment(folder, root, limits, findings)
+        if chosen and not chosen & {experiment.id, experiment.name}:
+            continue
+        if experiment.name in names:
+            original, experiment.name = experiment.name, free_name(experiment.name, names)
+            reason = f"the source has another experiment {original!r}: this one goes through as {experiment.name!r}"
+            findings.repaired(folder.id, EXPERIMENT, reason)
+        names.add(experiment.name)
+        runs = [run.path for run in run_folders(folder, root, findings)]
+        plan.experiments.append(PlannedExperiment(experiment, runs, logged_model_folders(folder)))
+        traces, assessments = count_traces(folder)
+        plan.traces += traces
+        plan.assessments += assessments
+    if chosen and not plan.experiments:
+        raise SourceError(f"the source has no experiment {' or '.join(sorted(chosen))}: give its name or id")
+    for path in registered_model_folders(root):
+        model = read_registered(path, root, limits, findings)
+        if model is not None:
+            plan.models.append(model)
+    _settle(plan, taken, rule, findings)
+    return plan
+
+
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return a name that is not taken, made from one that is."""
+    candidates = (f"{name}{SUFFIX}{f'-{number}' if number > 1 else ''}" for number in range(1, 10_000))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _settle(plan: Plan, taken: Taken, rule: OnConflict, findings: Findings) -> None:
+    clashes = [p.experiment.name for p in plan.experiments if p.experiment.name in taken.experiments - {"Default"}]
+    clashes_of_models = [model.name for model in plan.models if model.name in taken.models]
+    if rule is OnConflict.FAIL and (clashes or clashes_of_models):
+        held = [f"experiment {name!r}" for name in clashes] + [f"model {name!r}" for name in clashes_of_models]
+        raise ConflictError(
+            f"the target has {', '.join(held[:10])}{' and more' if len(held) > 10 else ''} already, and nothing was "
+            "written: choose --on-conflict skip or --on-conflict rename"
+        )
+    if rule is OnConflict.SKIP:
+        for name in clashes + clashes_of_models:
+            kind = EXPERIMENT if name in clashes else MODEL
+            findings.skipped(name, kind, "the target has one of this name, and --on-conflict skip was given")
+        plan.experiments = [p for p in plan.experiments if p.experiment.name not in clashes]
+        plan.models = [model for model in plan.models if model.name not in clashes_of_models]
+    for planned in plan.experiments:
+        if planned.experiment.name in clashes:
+            others = taken.experiments | {p.experiment.name for p in plan.experiments}
+            planned.experiment.name = _renamed(planned.experiment.name, others, EXPERIMENT, findings)
+    for model in plan.models:
+        if model.name in clashes_of_models:
+            old, model.name = (
+                model.name,
+                _renamed(model.name, taken.models | {m.name for m in plan.models}, MODEL, findings),
+            )
+            plan.renamed[old] = model.name
+
+
+def _renamed(name: str, taken: Iterable[str], kind: str, findings: Findings) -> str:
+    new = free_name(name, set(taken))
+    findings.noted(name, kind, f"the target has one of this name: it goes through as {new!r}")
+    return new
+
+
+def is_default(experiment: Experiment) -> bool:
+    """Tell whether this is the experiment that every store has: its runs join the target's."""
+    return experiment.id == DEFAULT_ID and experiment.name == "Default"

@@ -1,0 +1,80 @@
+"""The report of a migration: in the terminal and as one JSON object."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.table import Table
+
+from cli.migrate.findings import Action, Finding, Findings
+
+SHOWN = 20
+
+
+@dataclass
+class Report:
+    """What a migration did; `written` counts this attempt, `in_target` everything from this source."""
+
+    source: str
+    target: str
+    dry_run: bool = False
+    backup: str = ""
+    backup_digest: str = ""
+    found: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    in_target: dict[str, int] = field(default_factory=dict)
+    experiments: dict[str, int] = field(default_factory=dict)
+    renamed: dict[str, str] = field(default_factory=dict)
+    champions: dict[str, int] = field(default_factory=dict)
+    not_migrated: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    verification: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether everything went through: nothing quarantined, skipped, left out or different."""
+        left = {Action.QUARANTINED, Action.SKIPPED}
+        return not any(finding.action in left for finding in self.findings) and self.is_verified
+
+    @property
+    def is_verified(self) -> bool:
+        """Tell whether source and target agree, as far as they were compared."""
+        return not self.verification.get("differences")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as values for JSON."""
+        return {**asdict(self), "counts": Findings(self.findings).count(), "whole": self.is_whole}
+
+    def tables(self) -> list[Table | str]:
+        """Return what is printed, from top to bottom."""
+        parts: list[Table | str] = [self._numbers()]
+        if self.backup:
+            parts.append(f"backup  {self.backup}\n        sha256:{self.backup_digest}")
+        for name, version in self.champions.items():
+            parts.append(f"champion of {name}: version {version}")
+        left = [f"{number:,} {kind}" for kind, number in self.not_migrated.items() if number]
+        if left:
+            parts.append(f"not migrated: {', '.join(left)} (MLflow keeps traces apart; see docs)")
+        if self.findings:
+            parts.append(self._findings())
+        return parts
+
+    def _numbers(self) -> Table:
+        table = Table("kind", "in source", "written now", "in target", box=None, header_style="bold")
+        for kind, number in self.found.items():
+            table.add_row(kind, f"{number:,}", f"{self.written.get(kind, 0):,}", f"{self.in_target.get(kind, 0):,}")
+        return table
+
+    def _findings(self) -> Table:
+        counts = Findings(self.findings).count()
+        title = ", ".join(f"{number:,} {action}" for action, number in sorted(counts.items()))
+        table = Table(
+            "action", "kind", "where", "why", title=title, box=None, header_style="bold", title_justify="left"
+        )
+        order = [Action.QUARANTINED, Action.SKIPPED, Action.REPAIRED, Action.NOTED]
+        ranked = sorted(self.findings, key=lambda finding: order.index(finding.action))
+        for finding in ranked[:SHOWN]:
+            table.add_row(finding.action, finding.kind, finding.path, finding.reason)
+        if len(ranked) > SHOWN:
+            table.add_row("…", "", f"{len(ranked) - SHOWN:,} more: see --report FILE or --json", "")
+        return table

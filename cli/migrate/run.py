@@ -1,0 +1,172 @@
+"""Runs: what a run's folder holds, repaired where it must be."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cli.migrate.fields import Fields
+from cli.migrate.findings import Findings
+from cli.migrate.folders import read_values, subfolders, value_files
+from cli.migrate.limits import Limits
+from cli.migrate.meta import Meta, read_meta
+from cli.migrate.metric import Point, read_points
+from cli.migrate.tree import MADE_RUN_ID, META, RUN_ID, RunFolder, relative
+
+STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+SOURCES = {1: "NOTEBOOK", 2: "JOB", 3: "PROJECT", 4: "LOCAL", 5: "UNKNOWN", 1000: "UNKNOWN"}
+LIFECYCLES = {"active": "active", "deleted": "deleted"}
+NAME_TAG, USER_TAG = "mlflow.runName", "mlflow.user"
+
+
+@dataclass(frozen=True)
+class Input:
+    """An edge between a run and a data set (`dataset`) or logged model (`model_input`, `model_output`)."""
+
+    kind: str
+    folder: str
+    target: str
+    step: int = 0
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """A run as it will stand in the new store; times are milliseconds since 1970."""
+
+    id: str
+    folder: Path
+    name: str | None
+    user: str | None
+    status: str
+    start: int | None
+    end: int | None
+    deleted_at: int | None
+    lifecycle: str
+    artifact_uri: str | None
+    source_type: str = "LOCAL"
+    source_name: str = ""
+    entry_point: str = ""
+    source_version: str = ""
+    params: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, list[Point]] = field(default_factory=dict)
+    inputs: list[Input] = field(default_factory=list)
+
+
+def run_id(folder: RunFolder, root: Path, meta: Meta, findings: Findings) -> str | None:
+    """Return a run's id, None (and a finding) for a folder that is a copy of another or has no usable id.
+
+    The folder's name is the id in a sound store. A folder of another name is a run whose folder was renamed, unless a
+    folder of the right name is there too: then it is a copy.
+    """
+    where = relative(folder.path, root)
+    said = meta.values.get("run_id") or meta.values.get("run_uuid")
+    if said in {None, folder.name} and RUN_ID.fullmatch(folder.name):
+        return folder.name
+    if isinstance(said, str) and said != folder.name and RUN_ID.fullmatch(said):
+        if any((path / said).is_dir() for path in (folder.path.parent, *root.iterdir(), *root.glob(".trash/*"))):
+            findings.quarantined(where, "run", f"a copy of run {said}, which has a folder of its own")
+            return None
+        chosen = folder.name if MADE_RUN_ID.fullmatch(folder.name) else said
+        findings.repaired(where, "run", f"the folder and the run_id {said} in {META} differ: {chosen} it is")
+        return chosen
+    if RUN_ID.fullmatch(folder.name):
+        findings.repaired(where, "run", f"run_id in {META} is unusable: the folder's name instead")
+        return folder.name
+    findings.quarantined(where, "run", f"no usable run id: neither in {META} nor as the folder's name")
+    return None
+
+
+def read_run(folder: RunFolder, root: Path, limits: Limits, findings: Findings) -> Run | None:
+    """Read a run, None (and a finding) if it stays behind."""
+    meta = read_meta(folder.path / META)
+    found_id = run_id(folder, root, meta, findings)
+    if found_id is None:
+        return None
+    where = relative(folder.path, root)
+    fields = Fields(meta, where, "run", findings)
+    run = _described(found_id, folder, fields, limits)
+    run.params = read_values(
+        folder.path / "params", f"{where}/params", "param", findings, root, limits.get("params", "value")
+    )
+    run.tags = read_values(folder.path / "tags", f"{where}/tags", "tag", findings, root, limits.get("tags", "value"))
+    run.metrics = read_metrics(folder.path / "metrics", f"{where}/metrics", findings, root)
+    run.inputs = _inputs(folder.path, where, findings)
+    if meta.problems:
+        _restore(run, meta, fields)
+    if run.name is None:
+        run.name = run.tags.get(NAME_TAG)
+    return run
+
+
+def _described(found_id: str, folder: RunFolder, fields: Fields, limits: Limits) -> Run:
+    def text(name: str, column: str, default: str | None = None) -> str | None:
+        return fields.text(name, limits.get("runs", column), default)
+
+    return Run(
+        id=found_id,
+        folder=folder.path,
+        name=text("run_name", "name") or text("name", "name") or None,
+        user=text("user_id", "user_id"),
+        status=fields.choice("status", STATUSES, "RUNNING" if "status" not in fields.meta.values else "KILLED"),
+        start=fields.integer("start_time"),
+        end=fields.integer("end_time"),
+        deleted_at=fields.integer("deleted_time"),
+        lifecycle=fields.choice("lifecycle_stage", LIFECYCLES, "active"),
+        artifact_uri=fields.text("artifact_uri"),
+        source_type=fields.choice("source_type", SOURCES, "LOCAL"),
+        source_name=text("source_name", "source_name", "") or "",
+        entry_point=text("entry_point_name", "entry_point_name", "") or "",
+        source_version=text("source_version", "source_version", "") or "",
+    )
+
+
+def _restore(run: Run, meta: Meta, fields: Fields) -> None:
+    """Fill what a damaged meta.yaml does not say from the run's tags and metrics."""
+    times = [point.timestamp for points in run.metrics.values() for point in points]
+    run.name = run.name or run.tags.get(NAME_TAG)
+    run.user = run.user or run.tags.get(USER_TAG)
+    if run.start is None:
+        run.start = min(times, default=int(run.folder.stat().st_mtime * 1000))
+    if "status" not in meta.values:
+        run.status = "KILLED"  # how it ended is not known
+    fields.repaired(f"{'; '.join(meta.problems)}: what is lacking was taken from the folder, the tags and the metrics")
+
+
+def read_metrics(folder: Path, where: str, findings: Findings, root: Path) -> dict[str, list[Point]]:
+    """Return the history of each metric of a run."""
+    metrics = {}
+    for entry in value_files(folder, where, "metric", findings, root):
+        place = f"{where}/{entry.key}"
+        try:
+            with open(entry.path, "rb") as file:  # noqa: PTH123 - see folders
+                points = read_points(file.read(), place, findings)
+        except OSError as error:
+            findings.quarantined(place, "metric", f"cannot be read: {error.strerror}")
+            continue
+        if points:
+            metrics[entry.key] = points
+        else:
+            findings.quarantined(place, "metric", "holds no point")
+    return metrics
+
+
+def _inputs(folder: Path, where: str, findings: Findings) -> list[Input]:
+    found = []
+    for part, kinds in (("inputs", {"DATASET": "dataset", "MODEL": "model_input"}), ("outputs", {})):
+        for name in subfolders(folder / part):
+            place = f"{where}/{part}/{name}"
+            meta = read_meta(folder / part / name / META)
+            fields = Fields(meta, place, part[:-1], findings)
+            if part == "outputs":
+                found.append(Input("model_output", name, name, fields.integer("step", 0) or 0))
+                continue
+            kind = kinds.get(str(meta.values.get("source_type", "DATASET")).rsplit(".", 1)[-1])
+            target = fields.text("source_id")
+            if kind is None or not target:
+                reason = "; ".join(meta.problems) or "names no data set and no model"
+                findings.quarantined(place, "input", reason)
+                continue
+            tags = meta.values.get("tags")
+            tags = {str(key)[:255]: str(value)[:500] for key, value in tags.items()} if isinstance(tags, dict) else {}
+            found.append(Input(kind, name, target, tags=tags))
+    return found

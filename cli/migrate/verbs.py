@@ -1,0 +1,101 @@
+"""The verbs `baton migrate SOURCE` and `baton migrate verify SOURCE`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import psycopg2
+import typer
+from typer.core import TyperGroup
+
+from cli import output
+from cli.migrate.destination import artifact_store, database
+from cli.migrate.job import Options, migrate
+from cli.migrate.plan import OnConflict
+from cli.migrate.progress import meter
+from cli.migrate.report import Report
+from cli.migrate.target import TargetError
+from cli.migrate.tree import open_source
+from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from compose.local.state import without_password
+
+RUN = "run"
+Source = Annotated[Path, typer.Argument(help="The folder that MLflow calls mlruns.", show_default=False)]
+To = Annotated[str | None, typer.Option("--to", help="postgresql://...; default: the stack that runs here.")]
+Artifacts = Annotated[
+    str | None, typer.Option("--artifacts", help="Folder or URI for artifacts; default: MLflow's own.")
+]
+
+
+class SourceOrVerb(TyperGroup):
+    """Takes `migrate SOURCE` for `migrate run SOURCE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb before a source that stands without one."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [RUN, *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's verbs to the command."""
+    group = typer.Typer(
+        name="migrate",
+        cls=SourceOrVerb,
+        help="Move MLflow's FileStore (mlruns/) into the PostgreSQL-backed registry: `baton migrate mlruns/`.",
+        no_args_is_help=True,
+    )
+    group.command(RUN)(run)
+    app.add_typer(group)
+
+
+def run(
+    source: Source,
+    to: To = None,
+    artifacts: Artifacts = None,
+    on_conflict: Annotated[
+        OnConflict, typer.Option(help="What to do with names that the target has.")
+    ] = OnConflict.FAIL,
+    only: Annotated[list[str] | None, typer.Option(help="Only this experiment (name or id); repeatable.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only runs that started then or later.")] = None,
+    backup: Annotated[bool, typer.Option(help="First archive the source.")] = True,
+    backup_dir: Annotated[Path, typer.Option(help="Where the archive goes.")] = Path(),
+    report: Annotated[Path | None, typer.Option(help="Write the report to this file as JSON.")] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Migrate a FileStore; run again after an interruption, it goes on where it stopped."""
+    root, url = open_source(source), database(to, data_dir)
+    result = Report(str(root), without_password(url))
+    options = Options(
+        root=root,
+        url=url,
+        store=artifact_store(url, to, artifacts, data_dir),
+        on_conflict=on_conflict,
+        only=tuple(only or ()),
+        since=int(since.replace(tzinfo=since.tzinfo or UTC).timestamp() * 1000) if since else None,
+        backup=backup_dir if backup else None,
+    )
+    try:
+        with meter() as shown:
+            migrate(options, result, shown)
+    except psycopg2.Error as error:
+        raise TargetError(f"PostgreSQL: {str(error).strip()}; run the same command again to go on") from error
+    finish(result, report, as_json=as_json)
+
+
+def finish(result: Report, report: Path | None, *, as_json: bool) -> None:
+    """Show a report and end with its exit code."""
+    content: dict[str, Any] = result.to_json()
+    if report is not None:
+        report.write_bytes(orjson.dumps(content, option=orjson.OPT_INDENT_2))
+    if as_json:
+        output.print_json(content)
+    else:
+        for part in result.tables():
+            output.out.print(part)
+    if not result.is_verified:
+        raise typer.Exit(output.FAILED)
+    if not result.is_whole:
+        raise typer.Exit(output.PARTLY)
