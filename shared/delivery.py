@@ -37,8 +37,7 @@ class Acknowledge(BaseMiddleware):
     While a handler works, the server is told so.
     """
 
-    @staticmethod
-    async def on_malformed(msg: NatsMessage, error: EventError) -> None:
+    async def on_malformed(self, msg: NatsMessage, error: EventError) -> None:
         """Hear of a message before it is dropped."""
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:

@@ -134,8 +134,11 @@ class PromotionRequested(Event):
     - `rollback` goes back to `version`, or to the champion before (`previous`), and freezes automatic promotion.
     - `unfreeze` lets the policy promote again.
     - `cleanup` deletes old versions with their bundles, all but the newest `keep`.
+
+    A field that it does not know is refused: a misspelt `version` would have the policy choose one.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
     type = "promotion.requested"
     stream = Stream.COMMANDS
 

@@ -46,7 +46,7 @@ START_DEADLINE_S = 60.0
 def create_broker(settings: ServiceSettings | None = None) -> NatsBroker:
     """Return the broker with every subscription, connected to nothing."""
     broker = make_broker(settings or ServiceSettings(), PROMOTER)
-    broker.include_routers(handlers.work_router(), handlers.fleet_router())
+    broker.include_routers(handlers.event_router(), handlers.command_router(), handlers.fleet_router())
     document_publishes(broker, [PromotionDecided, ModelPromoted, ModelWithdrawn])
     return broker
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.errors import EventError
 from shared.events import Action, ModelRejected, PromotionRequested, RunFinished
 
 PROMOTER = "promoter"
@@ -29,6 +30,7 @@ class Case:
     by: Literal["policy", "hand", "fleet"] = "hand"
     generation: int | None = None
     final: bool = False
+    fault: str = ""
 
 
 def case_of_run(source_event: str, model: str, event: RunFinished, *, final: bool) -> Case:
@@ -44,8 +46,36 @@ def case_of_request(source_event: str, model: str, event: PromotionRequested, *,
         action = "rollback" if version == PREVIOUS else action
     by: Literal["policy", "hand"] = "policy" if action == "promote" and version == AUTO else "hand"
     return Case(
-        source_event, model, version, source_event, action, event.actor, event.reason, event.keep, by, final=final
+        source_event,
+        model,
+        version,
+        source_event,
+        action,
+        event.actor,
+        event.reason,
+        event.keep,
+        by,
+        final=final,
+        fault=_fault(action, version, event.keep),
     )
+
+
+def case_of_malformed(source_event: str, model: str, error: EventError) -> Case:
+    """Ask to refuse a command that cannot be read, naming what is wrong with it."""
+    return Case(source_event, model, "", source_event, actor="unknown", fault=str(error))
+
+
+def _fault(action: Action, version: str, keep: int | None) -> str:
+    """Say which field of a well-formed command does not go with its action."""
+    if action == "cleanup" and keep is None:
+        return "keep: cleanup asks how many of the newest versions to keep, at least 1"
+    if action != "cleanup" and keep is not None:
+        return f"keep: {action} deletes nothing; only cleanup takes it"
+    if action in ("unfreeze", "cleanup") and version:
+        return f"version: {action} is about the whole model, and takes none"
+    if (action == "rollback" and version == AUTO) or (action == "approve" and version in (AUTO, PREVIOUS)):
+        return f"version: {action} takes a number or nothing, not {version!r}"
+    return ""
 
 
 def case_of_rejection(model: str, event: ModelRejected) -> Case:

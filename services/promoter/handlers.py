@@ -7,15 +7,19 @@ from faststream import AckPolicy, Context
 from faststream.nats import JStream, NatsMessage, NatsRouter, PullSub
 from nats.js.api import ConsumerConfig
 
-from services.promoter.cases import PROMOTER, case_of_request, case_of_run
+from services.promoter.cases import PROMOTER, case_of_malformed, case_of_request, case_of_run
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import Promoter
 from services.promoter.reports import Reports
 from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
+from shared.errors import EventError
 from shared.event import Event, model_name
 from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
 
 ATTEMPTS = 5  # how often a comparison is tried while what it needs might still appear
+
+Handler = Callable[..., Awaitable[None]]
+Subscription = tuple[Handler, type[Event], str]  # durable name, or for what is overheard the subject
 
 Asked = Annotated[Promoter, Context("promoter")]
 Told = Annotated[Reports, Context("reports")]
@@ -60,15 +64,32 @@ async def on_predictor_alive(event: PredictorAlive, fleet: Known) -> None:
     fleet.alive(event)
 
 
-def work_router() -> NatsRouter:
-    """Return the subscriptions to streams: durable, one event at a time, acknowledged when done."""
-    router = NatsRouter(middlewares=[Acknowledge])
-    subscriptions: tuple[tuple[Callable[..., Awaitable[None]], type[Event], str], ...] = (
+class AnswerCommands(Acknowledge):
+    """Refuses a command that cannot be read, where an event would be dropped: somebody waits for its decision."""
+
+    async def on_malformed(self, msg: NatsMessage, error: EventError) -> None:
+        """Decide on a malformed command."""
+        promoter: Promoter = self.context.get("promoter")
+        await promoter.settle(case_of_malformed(source_event(msg), model_name(subject(msg)), error))
+
+
+def event_router() -> NatsRouter:
+    """Return the subscriptions to facts in streams: durable, one at a time, acknowledged when done."""
+    return _durable_router(
+        Acknowledge,
         (on_run_finished, RunFinished, PROMOTER),
-        (on_promotion_requested, PromotionRequested, PROMOTER),
         (on_serving_reported, ModelServing, f"{PROMOTER}-serving"),
         (on_rejection_reported, ModelRejected, f"{PROMOTER}-rejected"),
     )
+
+
+def command_router() -> NatsRouter:
+    """Return the subscription to commands: each is answered with a decision, then acknowledged."""
+    return _durable_router(AnswerCommands, (on_promotion_requested, PromotionRequested, PROMOTER))
+
+
+def _durable_router(middleware: type[Acknowledge], *subscriptions: Subscription) -> NatsRouter:
+    router = NatsRouter(middlewares=[middleware])
     for handler, event, durable in subscriptions:
         router.subscriber(
             event.all_subjects(),
@@ -85,7 +106,7 @@ def work_router() -> NatsRouter:
 def fleet_router() -> NatsRouter:
     """Return the subscriptions behind the fleet's view: core messages, for a view needs no delivery guarantee."""
     router = NatsRouter()
-    subscriptions: tuple[tuple[Callable[..., Awaitable[None]], type[Event], str], ...] = (
+    subscriptions: tuple[Subscription, ...] = (
         (on_model_serving, ModelServing, ModelServing.all_subjects()),
         (on_model_rejected, ModelRejected, ModelRejected.all_subjects()),
         (on_predictor_alive, PredictorAlive, PredictorAlive.type),

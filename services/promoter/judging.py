@@ -39,6 +39,8 @@ class Judge:
 
     async def judge(self, case: Case, standing: Standing) -> Judgement:
         """Judge a case against who is champion; raise `BatonError` where a retry may help."""
+        if fault := case.fault or _unusable_name(case.model):
+            return _judged(case.version, refuse(_rule("command", fault)), standing)
         if case.action == "unfreeze":
             return Judgement("", _done("freeze", f"the policy may promote versions of {case.model} again"), 0)
         if case.action == "approve":
@@ -145,6 +147,14 @@ class Judge:
         if champion is None:  # it was deleted a moment ago, and the ledger will hear of it
             raise RegistryError(f"MLflow does not know {model} version {standing.champion}, which is champion")
         return champion
+
+
+def _unusable_name(model: str) -> str:
+    try:
+        Registry.check_name(model)
+    except RegistryError as error:
+        return f"model: {error}"
+    return ""
 
 
 def _judged(version: str, decision: Decision, standing: Standing) -> Judgement:

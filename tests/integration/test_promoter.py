@@ -182,6 +182,33 @@ async def test_a_malformed_event_is_dropped_and_holds_nobody_up(
     assert decided.verdict == "promoted"
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b"not json", "Invalid JSON"),
+        (b'{"actor": "ann", "version": "three"}', "version"),
+        (b'{"actor": "ann", "versoin": "3"}', "versoin"),
+        (b'{"version": "3"}', "actor"),
+        (b'{"actor": "ann", "action": "cleanup"}', "keep"),
+    ],
+)
+async def test_a_malformed_command_is_refused_by_name(app: FastAPI, bus: NatsBus, body: bytes, named: str) -> None:
+    model = new_model()
+    async with listening_to(bus, model, PromotionDecided) as ear:
+        await bus.js.publish(PromotionRequested.subject(model), body, headers={"ce-id": f"of-{named}-{model[6:]}"})
+        decided = await asyncio.wait_for(ear.next(), 30)
+    assert isinstance(decided, PromotionDecided)
+    assert (decided.verdict, decided.request_id) == ("refused", f"of-{named}-{model[6:]}")
+    assert named in decided.reason
+
+
+async def test_a_command_for_a_name_that_mlflow_does_not_take_is_refused(app: FastAPI, bus: NatsBus) -> None:
+    for model in ("a/b:c", "..", 'o\'hara "x"'):
+        decided = await decision_on(bus, model, PromotionRequested(version="3", actor="ann"))
+        assert decided.verdict == "refused"
+        assert decided.reason.startswith("model: ")
+
+
 async def test_the_fleet_is_what_workers_said(app: FastAPI, bus: NatsBus) -> None:
     predictor, model = f"predictor-{uuid.uuid4()}", new_model()
     serving: dict[str, Any] = dict.fromkeys(("load_ms", "verify_ms", "swap_ms", "delay_ms"), 1.0)
