@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from shared.errors import BundleError
 
 MANIFEST, GOLDEN = "manifest.json", "golden.json"
-MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops"}
+MODEL_FILES = {"onnx": "model.onnx", "sklearn": "model.skops", "pyfunc": "model.pyfunc.tar"}
 DTYPES: dict[str, Any] = {
     "double": np.float64,
     "float": np.float32,
@@ -28,7 +28,7 @@ DTYPES: dict[str, Any] = {
     "string": np.object_,
 }
 
-RuntimeKind = Literal["onnx", "sklearn"]
+RuntimeKind = Literal["onnx", "sklearn", "pyfunc"]
 Label = bool | int | float | str
 Columns = dict[str, np.ndarray]
 """One array of shape (rows,) per input column."""
@@ -49,7 +49,10 @@ class Column(BaseModel):
 
 
 class Output(BaseModel):
-    """What a model answers; `classes` is empty for regression, else in the order of the probabilities' columns."""
+    """What a model answers.
+
+    `classes` is in the order of the probabilities' columns; empty for regression, and where a model does not say.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

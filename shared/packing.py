@@ -128,13 +128,14 @@ def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
 def golden_of(rows: pd.DataFrame, answer: runtime.Prediction) -> Golden:
     """Write down a model's answers to rows."""
     return Golden(
-        columns={str(name): _values(rows[name]) for name in rows.columns},
+        columns={str(name): values_of(rows[name]) for name in rows.columns},
         predictions=answer.values,
         probabilities=None if answer.probabilities is None else answer.probabilities.tolist(),
     )
 
 
-def _values(column: pd.Series) -> list[Any]:
+def values_of(column: pd.Series) -> list[Any]:
+    """Return a column's values, None where one is missing."""
     return [None if missing else value for value, missing in zip(column.tolist(), column.isna(), strict=True)]
 
 
@@ -194,7 +195,7 @@ def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
 
 
 def _difference(content: bytes, estimator: Any, inputs: list[Column], output: Output, rows: pd.DataFrame) -> str | None:
-    columns: Columns = {column.name: column.array(_values(rows[column.name])) for column in inputs}
+    columns: Columns = {column.name: column.array(values_of(rows[column.name])) for column in inputs}
     got = OnnxRuntime(content, output).predict(columns)
     return disagreement(got, answers_of(estimator, output, rows), TOLERANCE)
 

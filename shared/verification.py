@@ -21,11 +21,14 @@ class VerifiedModel:
     verify_ms: float
 
 
-def verify(archive: Path, folder: Path, digest: str) -> VerifiedModel:
-    """Unpack a bundle into a folder and check it; raise `BundleError` naming the check that it did not pass."""
+def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = False) -> VerifiedModel:
+    """Unpack a bundle into a folder and check it; raise `BundleError` naming the check that it did not pass.
+
+    `allow_pyfunc` lets a model be opened that is code.
+    """
     started = time.perf_counter()
     manifest = unpack(archive, folder, digest)
-    loaded = runtime.load(folder, manifest)
+    loaded = runtime.load(folder, manifest, allow_pyfunc=allow_pyfunc)
     after_load = time.perf_counter()
     golden = read_golden(folder)
     check_golden(loaded, manifest, golden)

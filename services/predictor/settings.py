@@ -20,6 +20,7 @@ class PredictorSettings(ServiceSettings):
     max_rows: int = Field(default=10_000, gt=0)
     heartbeat_s: float = Field(default=5.0, gt=0)
     verify_deadline_s: float = Field(default=60.0, gt=0, description="how long loading and checking a bundle may take")
+    allow_pyfunc: bool = Field(default=False, description="serve MLflow models of any flavor, which are code")
     kept_models: int = Field(
         default=4, ge=1, description="verified models in memory per model name: champion, former one, challengers"
     )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain, repeat
 from typing import Literal
 
@@ -28,6 +29,7 @@ from shared.events import ModelRejected, ModelServing, PredictorAlive
 from shared.service import document_publishes, end_on_failure, make_broker, stop_broker
 from shared.streams import prepare
 from shared.telemetry import logger
+from shared.verification import verify
 
 FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
 
@@ -43,7 +45,10 @@ class Worker:
         self.executor = Executor()
         self.broker = make_broker(settings, "predictor")
         self._bus = NatsBus(settings, "predictor")
-        self._cache = Cache(settings.cache_dir, Verifier(settings.verify_deadline_s))
+        self._cache = Cache(
+            settings.cache_dir,
+            Verifier(settings.verify_deadline_s, partial(verify, allow_pyfunc=settings.allow_pyfunc)),
+        )
         self._reporter = Reporter(self._bus, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)

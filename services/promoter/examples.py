@@ -48,7 +48,7 @@ def table_of(example: Any) -> pd.DataFrame:
     if isinstance(example, list) and example and all(isinstance(row, dict) for row in example):
         return pd.DataFrame(example)
     array = np.atleast_2d(np.asarray(example.todense() if hasattr(example, "todense") else example))
-    if array.ndim != 2 or array.dtype == object:
+    if array.ndim != 2 or array.dtype.kind not in "biuf":
         raise BundleError(f"its input example is a {type(example).__name__}, not a table of rows", "golden")
     return pd.DataFrame(array, columns=positional(array.shape[1]))
 

@@ -9,6 +9,11 @@ import numpy as np
 from shared.bundle import MODEL_FILES, Columns, Label, Manifest, Output
 from shared.errors import BundleError
 
+NO_PYFUNC = (
+    "the bundle holds an MLflow model of another flavor, which is code: to serve it, install "
+    "requirements/predictor-pyfunc.txt and set BATON_ALLOW_PYFUNC=true, else register a scikit-learn model as skops"
+)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -25,19 +30,25 @@ class Runtime(Protocol):
         """Answer for each row; `columns` holds one array of shape (n,) per input."""
 
 
-def load(folder: Path, manifest: Manifest) -> Runtime:
+def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Runtime:
     """Load the model of an unpacked bundle; raise `BundleError` (`load`)."""
+    if manifest.runtime == "pyfunc" and not allow_pyfunc:
+        raise BundleError(NO_PYFUNC, "load")
     path = folder / MODEL_FILES[manifest.runtime]
     try:
         if manifest.runtime == "onnx":
             from shared.runtime.onnx import OnnxRuntime
 
             return OnnxRuntime(path.read_bytes(), manifest.output)
+        if manifest.runtime == "pyfunc":
+            from shared.runtime.pyfunc import PyfuncRuntime
+
+            return PyfuncRuntime(path)
         from shared.runtime.sklearn import SklearnRuntime
 
         return SklearnRuntime(path, manifest.output)
     except ImportError as error:
-        raise BundleError(f"this predictor has no {error.name}, which the bundle's runtime needs", "load") from error
+        raise BundleError(f"this predictor has no {error.name}, which the bundle's model needs", "load") from error
     except BundleError:
         raise
     except Exception as error:  # whatever a model file makes a library raise

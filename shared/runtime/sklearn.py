@@ -53,8 +53,7 @@ class SklearnRuntime:
 
     def predict(self, columns: Columns) -> Prediction:
         """Predict all rows as one DataFrame."""
-        frame = pd.DataFrame({name: _series(values) for name, values in columns.items()}, copy=False)
-        rows = taken_by(self._pipeline, frame)
+        rows = taken_by(self._pipeline, frame_of(columns))
         if self._output.probabilities:
             return from_probabilities(self._pipeline.predict_proba(rows), self._output)
         return Prediction(self._pipeline.predict(rows).tolist())
@@ -78,6 +77,11 @@ def taken_by(estimator: Any, frame: pd.DataFrame) -> Any:
     """Return rows as the estimator takes them: one that was fitted on an array knows no names."""
     is_named = hasattr(estimator, "feature_names_in_") or list(frame.columns) != positional(frame.shape[1])
     return frame if is_named else frame.to_numpy()
+
+
+def frame_of(columns: Columns) -> pd.DataFrame:
+    """Return columns as a table."""
+    return pd.DataFrame({name: _series(values) for name, values in columns.items()}, copy=False)
 
 
 def _series(values: np.ndarray) -> pd.Series:

@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,9 +32,9 @@ def new_model() -> str:
 
 
 @asynccontextmanager
-async def promoter(database_url: str, tracking_uri: str, nats_url: str) -> AsyncIterator[FastAPI]:
+async def promoter(database_url: str, tracking_uri: str, nats_url: str, **more: Any) -> AsyncIterator[FastAPI]:
     """Run a whole promoter in this process."""
-    settings = PromoterSettings(database_url=database_url, tracking_uri=tracking_uri, nats_url=nats_url)
+    settings = PromoterSettings(database_url=database_url, tracking_uri=tracking_uri, nats_url=nats_url, **more)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app

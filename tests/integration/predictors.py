@@ -27,8 +27,8 @@ class Predictor:
     def get(self, path: str) -> Any:
         return httpx.get(f"{self.url}{path}", timeout=5).json()
 
-    def predict(self, model: str) -> httpx.Response:
-        return httpx.post(f"{self.url}/models/{model}/predict", json={"x": 1}, timeout=5)
+    def predict(self, model: str, row: dict[str, Any] | None = None) -> httpx.Response:
+        return httpx.post(f"{self.url}/models/{model}/predict", json=row or {"x": 1}, timeout=5)
 
     def workers(self) -> list[psutil.Process]:
         return [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]

@@ -19,10 +19,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from shared.bus import NatsBus
 from shared.events import ModelPromoted, ModelRejected, PromotionDecided, PromotionRequested
 from shared.registry import TAG_BUNDLE, TAG_GOLDEN
+from shared.runtime import NO_PYFUNC
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from shared.verification import VerifiedModel, verify
 from tests.integration.kit import listening_to, new_model, promoter
+from tests.integration.predictors import Predictor, predictor_process
+from tests.servers import wait_for
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame({"age": RANDOM.normal(50, 9, 200), "visits": RANDOM.integers(0, 9, 200), "city": ["a", "b"] * 100})
@@ -208,4 +211,78 @@ async def test_a_pickle_is_not_opened(app: FastAPI, notebook: Notebook) -> None:
     version = notebook.log(forest, input_example=TABLE[["age", "visits"]], serialization_format="cloudpickle")
     rejected = await notebook.rejected(version)
     assert rejected.check == "load"
-    assert "model.pkl is a pickle, which is code: log the model with serialization_format='skops'" in rejected.message
+    assert rejected.message == (
+        f"version {version} cannot be bundled: model.pkl is a pickle, which is code: log the model with "
+        "`serialization_format='skops'`; BATON_ALLOW_PYFUNC=true would let models be opened that are code"
+    )
+
+
+@pytest.fixture
+async def allowing(database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus) -> AsyncIterator[FastAPI]:
+    async with promoter(database_url, tracking_uri, nats_url, allow_pyfunc=True) as running:
+        yield running
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_where_it_is_allowed_a_pickle_becomes_an_ordinary_bundle(allowing: FastAPI, notebook: Notebook) -> None:
+    rows = TABLE[["age", "visits"]]
+    forest = RandomForestClassifier(n_estimators=3).fit(rows, LABELS)
+    promoted = await notebook.promoted(notebook.log(forest, input_example=rows, serialization_format="cloudpickle"))
+    verified = await notebook.verified(promoted)
+    assert verified.manifest.runtime in ("onnx", "sklearn")
+    expected(forest, verified, rows)
+
+
+def first_answer(predictor: Predictor, model: str, row: dict[str, Any]) -> Any:
+    answered: list[Any] = []
+
+    def is_served() -> bool:
+        answer = predictor.predict(model, row)
+        answered.append(answer.json())
+        return answer.status_code == 200
+
+    wait_for("the model to be served", is_served)
+    return answered[-1]
+
+
+OWN_MODEL = """
+from pathlib import Path
+import mlflow
+
+class Multiplied(mlflow.pyfunc.PythonModel):
+    def predict(self, context, model_input, params=None):
+        return model_input["age"] * float(Path(context.artifacts["factor"]).read_text())
+
+mlflow.models.set_model(Multiplied())
+"""
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_another_flavor_is_served_where_promoter_and_predictor_allow_it(
+    allowing: FastAPI, notebook: Notebook, bus: NatsBus, nats_url: str
+) -> None:
+    (notebook.folder / "factor").write_text("2")
+    (notebook.folder / "own_model.py").write_text(OWN_MODEL)
+    with mlflow.start_run():
+        info = mlflow.pyfunc.log_model(
+            name="model", python_model=str(notebook.folder / "own_model.py"),
+            artifacts={"factor": str(notebook.folder / "factor")},
+            input_example=TABLE[["age"]].head(3), registered_model_name=notebook.model, pip_requirements=["mlflow"],
+        )  # fmt: skip
+    allowed, plain = notebook.folder / "allowed", notebook.folder / "plain"
+    allowed.mkdir()
+    plain.mkdir()
+    with (
+        predictor_process(nats_url, allowed, BATON_ALLOW_PYFUNC="true") as serving,
+        predictor_process(nats_url, plain) as refusing,
+    ):
+        promoted = await notebook.promoted(str(info.registered_model_version))
+        answer = await asyncio.to_thread(first_answer, serving, notebook.model, {"age": 21.0})
+        assert answer == {"model": notebook.model, "version": promoted.version, "prediction": 42.0}
+        async with asyncio.timeout(30):
+            found = None
+            while not found:
+                found = await bus.last(ModelRejected, notebook.model)
+                await asyncio.sleep(0.05)
+        assert isinstance(found[1], ModelRejected)
+        assert (found[1].predictor, found[1].check, found[1].message) == (refusing.name, "load", NO_PYFUNC)

@@ -14,8 +14,9 @@ from sklearn.preprocessing import FunctionTransformer
 from shared.bundle import MODEL_FILES, Manifest, Output
 from shared.errors import BundleError
 from shared.packing import _convert, inputs_of, output_of
-from shared.runtime import from_probabilities, load
+from shared.runtime import NO_PYFUNC, from_probabilities, load
 from shared.runtime.onnx import OnnxRuntime
+from shared.runtime.pyfunc import packed_folder
 from shared.runtime.sklearn import SklearnRuntime
 from tests.unit.shared.kit import classes, fitted, packed, table
 
@@ -54,6 +55,31 @@ def test_a_file_that_is_no_model_is_not_loaded(tmp_path: Path, kind: str) -> Non
     with pytest.raises(BundleError, match="cannot be loaded") as raised:
         load(tmp_path, manifest)
     assert raised.value.check == "load"
+
+
+def test_a_model_that_is_code_is_not_opened_unless_allowed(tmp_path: Path) -> None:
+    manifest = packed(tmp_path / "bundle.tar").model_copy(update={"runtime": "pyfunc"})
+    with pytest.raises(BundleError) as raised:
+        load(tmp_path, manifest)
+    assert (raised.value.check, str(raised.value)) == ("load", NO_PYFUNC)
+    (tmp_path / MODEL_FILES["pyfunc"]).write_bytes(b"no model")
+    with pytest.raises(BundleError, match="cannot be loaded"):
+        load(tmp_path, manifest, allow_pyfunc=True)
+
+
+def test_the_same_folder_is_packed_into_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "code").mkdir(parents=True)
+        (tmp_path / name / "MLmodel").write_text("flavors: {}")
+        (tmp_path / name / "code" / "own.py").write_text("x = 1")
+        (tmp_path / name / "registered_model_meta").write_text(name)
+    assert packed_folder(tmp_path / "one") == packed_folder(tmp_path / "two")
+
+
+def test_the_predictor_knows_nothing_of_mlflow() -> None:
+    program = "import sys, services.predictor.app, shared.runtime.sklearn; print('mlflow' in sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "False"
 
 
 def test_a_compiled_model_needs_no_scikit_learn(tmp_path: Path) -> None:
