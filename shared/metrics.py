@@ -14,6 +14,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from shared.bundle import Label, Output
 from shared.runtime import Prediction
 
+METRICS = ("accuracy", "brier", "f1", "log_loss", "mae", "r2", "rmse", "roc_auc")
 LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse"})
 
 

@@ -16,6 +16,7 @@ from services.promoter import handlers
 from services.promoter.bundling import Bundler
 from services.promoter.cases import PROMOTER
 from services.promoter.commands import Commands
+from services.promoter.comparison import Comparison
 from services.promoter.database import Database
 from services.promoter.fleet import Fleet
 from services.promoter.judging import Judge
@@ -61,7 +62,8 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     ledger, fleet = Ledger(database), Fleet(time.monotonic)
     bundler = Bundler(bus, registry, settings)
     relay = Relay(settings.database_url, Outbox(database), bus, bundler)
-    judge = Judge(registry, ledger, Scorer(bus, registry), policies, bundler=bundler)
+    comparison = Comparison(registry, ledger, Scorer(bus, registry), policies)
+    judge = Judge(registry, ledger, comparison, policies, bundler)
     promoter = Promoter(bus, registry, ledger, judge, Turns(database))
     ledger_records = Records(database)
     status = Status(ledger_records, relay, fleet, registry)

@@ -1,39 +1,29 @@
 """Judging a case: which version it is about, and whether that becomes champion."""
 
 import asyncio
-from dataclasses import dataclass
 
 from services.promoter.bundling import Bundler
 from services.promoter.candidates import best_version
 from services.promoter.cases import AUTO, PREVIOUS, Case
+from services.promoter.comparison import Comparison, Judgement
+from services.promoter.evidence import Decision
 from services.promoter.ledger import Ledger, Standing
 from services.promoter.policies import Policies
-from services.promoter.policy import Decision, decide, refuse
-from services.promoter.scoring import Scorer, Scores
-from shared.errors import BundleError, ComparisonError, RegistryError
+from services.promoter.rules import refuse
+from shared.errors import BundleError
 from shared.events import RuleOutcome
 from shared.registry import Registry, Version
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """A decision with what it was based on; `generation` is the one it holds for."""
-
-    version: str
-    decision: Decision
-    generation: int
-    scores: Scores | None = None
 
 
 class Judge:
     """Finds what a case names and judges it: by the policy, or by what a person asked for."""
 
     def __init__(
-        self, registry: Registry, ledger: Ledger, scorer: Scorer, policies: Policies, *, bundler: Bundler
+        self, registry: Registry, ledger: Ledger, comparison: Comparison, policies: Policies, bundler: Bundler
     ) -> None:
         self._registry = registry
         self._ledger = ledger
-        self._scorer = scorer
+        self._comparison = comparison
         self._policies = policies
         self._bundler = bundler
 
@@ -59,7 +49,7 @@ class Judge:
                 found.version, refuse(_rule("version", f"version {found.version} is champion already")), standing
             )
         if case.by == "policy":
-            return await self._by_policy(case, found, standing)
+            return await self._comparison.judge(case, found, standing)
         return _judged(found.version, await self._by_hand(case, found), standing)
 
     async def _find(self, case: Case) -> Version | None:
@@ -125,28 +115,6 @@ class Judge:
         except BundleError as error:
             return refuse(_rule("bundle", str(error)))
         return _asked_for(case)
-
-    async def _by_policy(self, case: Case, challenger: Version, standing: Standing) -> Judgement:
-        try:
-            champion = await self._champion(case.model, standing)
-            scores = await self._scorer.score(challenger, champion)
-        except (ComparisonError, BundleError, RegistryError) as error:
-            passing = isinstance(error, RegistryError) or (isinstance(error, BundleError) and error.check == "download")
-            if passing and not case.final:
-                raise
-            return _judged(challenger.version, refuse(_rule("comparison", str(error))), standing)
-        policy = self._policies.of(case.model, scores.task)
-        return Judgement(
-            challenger.version, decide(policy, scores.challenger, scores.champion), standing.generation, scores
-        )
-
-    async def _champion(self, model: str, standing: Standing) -> Version | None:
-        if standing.champion is None:
-            return None
-        champion = await asyncio.to_thread(self._registry.version, model, standing.champion)
-        if champion is None:  # it was deleted a moment ago, and the ledger will hear of it
-            raise RegistryError(f"MLflow does not know {model} version {standing.champion}, which is champion")
-        return champion
 
 
 def _unusable_name(model: str) -> str:

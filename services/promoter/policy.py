@@ -1,21 +1,17 @@
-"""The promotion policy: which challenger becomes champion. Values in, decision with reasons out."""
+"""The promotion policy: what a challenger has to fulfil to become champion. `rules.py` judges by it."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.events import RuleOutcome
 from shared.metrics import LOWER_IS_BETTER
 
 Task = Literal["classification", "regression"]
-DIGITS = 9  # improvements are judged to this many decimals: less is the noise of floating point
+Drop = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
 class Policy(BaseModel):
-    """When a challenger is promoted: it reaches the floor, and beats the champion by at least `min_improvement`.
+    """When a challenger is promoted: every rule that is set passes. docs/policy.md describes each.
 
     `metric` is the task's own when not given. Equal is not better: an improvement of 0 never promotes. Where lower is
     better (`log_loss`, `brier`, `mae`, `rmse`, or as told), the floor is the highest value allowed.
@@ -23,10 +19,16 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: str | None = None
+    metric: str | None = Field(default=None, min_length=1)
     higher_is_better: bool | None = None
     floor: float | None = Field(default=None, allow_inf_nan=False)
     min_improvement: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    min_confidence: float | None = Field(default=None, gt=0.0, lt=1.0)
+    guards: dict[str, Drop] = Field(default_factory=dict)
+    min_holdout_rows: int | None = Field(default=None, ge=1)
+    max_bundle_bytes: int | None = Field(default=None, ge=1)
+    cooldown_s: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    mode: Literal["auto", "approve"] = "auto"
     on_reject: Literal["rollback", "hold", "ignore"] = "rollback"
     reject_quorum: int = Field(default=1, ge=1)
 
@@ -35,7 +37,7 @@ class Policy(BaseModel):
         standard = STANDARD[task]
         metric = self.metric or standard.metric
         floor = standard.floor if self.floor is None and metric == standard.metric else self.floor
-        higher = metric not in LOWER_IS_BETTER if self.higher_is_better is None else self.higher_is_better
+        higher = is_higher_better(metric or "") if self.higher_is_better is None else self.higher_is_better
         return self.model_copy(update={"metric": metric, "floor": floor, "higher_is_better": higher})
 
 
@@ -45,73 +47,6 @@ STANDARD: dict[Task, Policy] = {
 }
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The verdict, its reason as one sentence, and what each rule said."""
-
-    verdict: Literal["promoted", "refused", "awaiting", "done"]
-    reason: str
-    rules: list[RuleOutcome]
-
-
-def decide(policy: Policy, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> Decision:
-    """Judge a challenger's metrics against the champion's (None: there is no champion), both on the same rows.
-
-    The policy must be complete (`Policy.for_task`).
-    """
-    metric = policy.metric or ""
-    missing = _missing(metric, challenger, champion)
-    if missing:
-        return refuse(RuleOutcome(rule="metric", passed=False, message=missing))
-    value = challenger[metric]
-    rules = [_floor(policy, value)] if policy.floor is not None else []
-    rules.append(_improvement(policy, value, champion[metric]) if champion is not None else _first(metric, value))
-    failed = [rule for rule in rules if not rule.passed]
-    if failed:
-        return Decision("refused", failed[0].message, rules)
-    return Decision("promoted", rules[-1].message, rules)
-
-
-def refuse(rule: RuleOutcome) -> Decision:
-    """Refuse because of one rule."""
-    return Decision("refused", rule.message, [rule])
-
-
-def _missing(metric: str, challenger: Mapping[str, float], champion: Mapping[str, float] | None) -> str | None:
-    for whose, metrics in (("challenger", challenger), ("champion", champion)):
-        if metrics is not None and not math.isfinite(metrics.get(metric, math.nan)):
-            known = ", ".join(sorted(name for name, value in metrics.items() if math.isfinite(value))) or "nothing"
-            return f"the {whose} has no {metric} on the held-out rows (it has {known})"
-    return None
-
-
-def _floor(policy: Policy, value: float) -> RuleOutcome:
-    floor = policy.floor or 0.0
-    passed = value >= floor if policy.higher_is_better else value <= floor
-    relation = ("above" if value >= floor else "below") if policy.higher_is_better else _side(value - floor)
-    message = f"{policy.metric} {value:.3f} is {relation} the floor {floor:.3f}"
-    return RuleOutcome(rule="floor", passed=passed, value=value, threshold=floor, message=message)
-
-
-def _improvement(policy: Policy, value: float, champion: float) -> RuleOutcome:
-    difference = round(value - champion, DIGITS)
-    gain = difference if policy.higher_is_better else -difference
-    passed = gain > 0 and gain >= policy.min_improvement
-    message = f"{policy.metric} {value:.3f} " + (
-        f"is {abs(difference):.3f} {_side(difference)} the champion's {champion:.3f}"
-        if difference
-        else f"equals the champion's {champion:.3f}"
-    )
-    if gain > 0 and not passed:
-        message += f", and an improvement of {policy.min_improvement:.3f} is asked for"
-    threshold = policy.min_improvement
-    return RuleOutcome(rule="improvement", passed=passed, value=gain, threshold=threshold, message=message)
-
-
-def _first(metric: str, value: float) -> RuleOutcome:
-    message = f"{metric} {value:.3f} has no champion to beat yet"
-    return RuleOutcome(rule="first", passed=True, value=value, message=message)
-
-
-def _side(difference: float) -> str:
-    return "above" if difference > 0 else "below"
+def is_higher_better(metric: str) -> bool:
+    """Return a metric's direction, where nobody says otherwise."""
+    return metric not in LOWER_IS_BETTER

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.promoter.cases import Case
-from services.promoter.judging import Judge, Judgement
+from services.promoter.comparison import Judgement
+from services.promoter.judging import Judge
 from services.promoter.ledger import Intent, Ledger, Standing
 from services.promoter.turns import Turns
 from shared.bus import Bus

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from services.promoter.confidence import Pair
 from services.promoter.policy import Task
 from shared.bundle import Label, file_digest
 from shared.bus import Bus
@@ -14,6 +15,7 @@ from shared.errors import ComparisonError
 from shared.events import HoldoutRef
 from shared.metrics import evaluate
 from shared.registry import Registry, Version
+from shared.runtime import Prediction
 from shared.verification import VerifiedModel, verify
 
 TARGET_KEY = b"baton.target"  # metadata of the held-out parquet file that names the target column
@@ -21,11 +23,16 @@ TARGET_KEY = b"baton.target"  # metadata of the held-out parquet file that names
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics of both models on the challenger's held-out rows; `champion` is None where there is none."""
+    """Metrics of both models on the challenger's held-out rows, and their answers row by row.
+
+    `champion` and `pair` are None where there is no champion.
+    """
 
     task: Task
     challenger: dict[str, float]
     champion: dict[str, float] | None
+    rows: int
+    pair: Pair | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class Scorer:
             holdout = await asyncio.to_thread(self._holdout, challenger.run_id, challenger.holdout, folder)
             model = await self._model(challenger, folder / "challenger")
             opponent = await self._model(champion, folder / "champion") if champion else None
-            return await asyncio.to_thread(compare, model, opponent, holdout)
+            seed = int(challenger.holdout.digest.removeprefix("sha256:")[:8], 16)
+            return await asyncio.to_thread(compare, model, opponent, holdout, seed)
 
     def _holdout(self, run_id: str, ref: HoldoutRef, folder: Path) -> Holdout:
         path = self._registry.download(run_id, ref.artifact, folder)
@@ -80,21 +88,30 @@ def read_holdout(path: Path) -> Holdout:
     return Holdout(columns, columns.pop(target))
 
 
-def compare(challenger: VerifiedModel, champion: VerifiedModel | None, holdout: Holdout) -> Scores:
-    """Let both models answer the same rows."""
-    task = challenger.manifest.output.kind
-    if champion is not None and champion.manifest.output.kind != task:
+def compare(challenger: VerifiedModel, champion: VerifiedModel | None, holdout: Holdout, seed: int) -> Scores:
+    """Let both models answer the same rows; `seed` is for whatever draws from them."""
+    output = challenger.manifest.output
+    if champion is not None and champion.manifest.output.kind != output.kind:
         raise ComparisonError(f"the champion is a {champion.manifest.output.kind} model, the challenger is not")
-    opponent = score(champion, holdout, "champion") if champion else None
-    return Scores(task, score(challenger, holdout, "challenger"), opponent)
+    answer, metrics = score(challenger, holdout, "challenger")
+    if champion is None:
+        return Scores(output.kind, metrics, None, len(holdout.truth))
+    opponent, opponent_metrics = score(champion, holdout, "champion")
+    # Classes in another order, or others altogether, cannot be compared row by row.
+    same_classes = champion.manifest.output == output
+    pair = Pair(output, holdout.truth, answer, opponent, seed) if same_classes else None
+    return Scores(output.kind, metrics, opponent_metrics, len(holdout.truth), pair)
 
 
-def score(model: VerifiedModel, holdout: Holdout, whose: str) -> dict[str, float]:
-    """Return a model's metrics on held-out rows; raise `ComparisonError` if its inputs or classes do not fit them."""
+def score(model: VerifiedModel, holdout: Holdout, whose: str) -> tuple[Prediction, dict[str, float]]:
+    """Return a model's answers to held-out rows, and their metrics.
+
+    Raise `ComparisonError` if the model's inputs or classes do not fit the rows.
+    """
     try:
         columns = model.manifest.arrays(holdout.columns)
         answer = model.runtime.predict(columns)
-        return evaluate(model.manifest.output, holdout.truth, answer)
+        return answer, evaluate(model.manifest.output, holdout.truth, answer)
     except KeyError as error:
         raise ComparisonError(f"the {whose} needs {error}, which the challenger's held-out rows do not have") from error
     except (ValueError, TypeError) as error:

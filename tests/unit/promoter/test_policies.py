@@ -38,6 +38,26 @@ def test_every_fault_is_listed_at_once(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("defaults: {metric: roc_au}", "defaults.metric: 'roc_au' is not computed, only accuracy, brier"),
+        ("models: {fraud: {guards: {recall: 0.1}}}", "models.fraud.guards.recall: 'recall' is not computed"),
+        ("defaults: {guards: {f1: .nan}}", "defaults.guards.f1"),
+        ("defaults: {guards: {f1: -1}}", "defaults.guards.f1"),
+        ("defaults: {min_confidence: 1.5}", "defaults.min_confidence"),
+        ("defaults: {mode: later}", "defaults.mode: Input should be 'auto' or 'approve'"),
+        ("defaults: {on_reject: shrug}", "defaults.on_reject"),
+        ("defaults: {reject_quorum: 0}", "defaults.reject_quorum"),
+        ("defaults: {floor: 0.5, floor: 0.6}", "floor is given twice in line 1"),
+    ],
+)
+def test_a_fault_is_named_with_what_would_be_accepted(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_policies(written(tmp_path, text))
+    assert fault in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["- a list", "defaults: [", "\x00"])
 def test_a_file_that_is_something_else_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match=r"policy\.yaml"):

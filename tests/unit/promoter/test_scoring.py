@@ -39,7 +39,7 @@ HOLDOUT = Holdout({"x": [-1.0, 1.0, 2.0, None]}, ["no", "yes", "yes", "no"])
 
 
 def test_both_answer_the_same_rows() -> None:
-    scores = compare(model(0.0), model(1.5), HOLDOUT)
+    scores = compare(model(0.0), model(1.5), HOLDOUT, 0)
     assert scores.task == "classification"
     assert scores.challenger["accuracy"] == 1.0
     assert scores.champion is not None
@@ -47,7 +47,7 @@ def test_both_answer_the_same_rows() -> None:
 
 
 def test_without_a_champion() -> None:
-    assert compare(model(), None, HOLDOUT).champion is None
+    assert compare(model(), None, HOLDOUT, 0).champion is None
 
 
 @pytest.mark.parametrize(
@@ -59,12 +59,12 @@ def test_without_a_champion() -> None:
             model(output=LABELS.model_copy(update={"classes": ["no", "ja"]})), HOLDOUT,
             "the champion does not fit .*: the rows hold classes that the model does not know: yes",
         ),
-        (model(), Holdout({"x": ["a", "b"]}, ["no", "yes"]), "the champion does not fit .*: could not convert"),
+        (model(), Holdout({"x": ["a", "b"]}, ["no", "yes"]), "the challenger does not fit .*: could not convert"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be_compared(champion: VerifiedModel, holdout: Holdout, reason: str) -> None:
     with pytest.raises(ComparisonError, match=reason):
-        compare(model(), champion, holdout)
+        compare(model(), champion, holdout, 0)
 
 
 @pytest.mark.parametrize("metadata", [None, {"baton.target": "label"}])
