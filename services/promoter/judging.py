@@ -10,7 +10,7 @@ from services.promoter.evidence import Decision
 from services.promoter.ledger import Ledger, Standing
 from services.promoter.policies import Policies
 from services.promoter.rules import refuse
-from shared.errors import BundleError
+from shared.errors import BundleError, RegistryError
 from shared.events import RuleOutcome
 from shared.registry import Registry, Version
 
