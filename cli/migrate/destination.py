@@ -24,8 +24,13 @@ def database(to: str | None, data_dir: Path) -> str:
     return state.urls["postgres"]
 
 
-def artifact_store(url: str, to: str | None, artifacts: str | None, data_dir: Path) -> ArtifactStore:
-    """Return where artifacts go: as MLflow's own experiment 0 says, or below `artifacts`, a folder or a URI."""
+def artifact_store(
+    url: str, to: str | None, artifacts: str | None, data_dir: Path, *, change: bool = True
+) -> ArtifactStore:
+    """Return where artifacts go: as MLflow's own experiment 0 says, or below `artifacts`, a folder or a URI.
+
+    MLflow's tables are created if there are none, unless nothing may be changed.
+    """
     connection = connect(url)
     try:
         with transaction(connection) as cursor:
@@ -35,11 +40,15 @@ def artifact_store(url: str, to: str | None, artifacts: str | None, data_dir: Pa
     if location is None:
         if artifacts is None:
             raise TargetError("the database is new: say with --artifacts FOLDER_OR_URI where artifacts are to be kept")
-        initialise(url, artifacts)
+        if change:
+            initialise(url, artifacts)
         location = f"{artifacts.rstrip('/')}/0"
     root = location.rstrip("/").removesuffix("/0")
-    folder = folder_of(artifacts) if artifacts else folder_of(root)
-    if to is None and root.startswith("mlflow-artifacts:"):
+    proxied = root.startswith("mlflow-artifacts:")
+    if artifacts and not proxied:
+        root = artifacts.rstrip("/")
+    folder = folder_of(artifacts or root)
+    if proxied and to is None:
         folder = folder or data_dir.expanduser().resolve() / "artifacts"
     return ArtifactStore(root, folder, endpoints.find(data_dir).mlflow)
 

@@ -75,9 +75,7 @@ def to_integer(value: Any) -> int | None:
 
 def clean(text: str) -> str:
     """Take out what PostgreSQL cannot hold."""
-    if "\0" in text:
-        text = text.replace("\0", "")
-    return text
+    return text.replace("\0", "").encode(errors="replace").decode()  # NUL, and halves of surrogate pairs
 
 
 def cut(text: str, limit: int | None, what: str, fields: Fields) -> str:

@@ -5,23 +5,48 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
 from cli.migrate import records
-from cli.migrate.artifacts import ArtifactStore
+from cli.migrate.artifacts import ArtifactStore, artifact_files
 from cli.migrate.backup import archive_path, make_backup
 from cli.migrate.batch import LOGGED_MODEL, RUN, Batch, Work
+from cli.migrate.comparison import Comparison
 from cli.migrate.findings import Findings
-from cli.migrate.plan import EXPERIMENT, MODEL, OnConflict, Plan, make_plan, read_taken
+from cli.migrate.limits import Limits
+from cli.migrate.logged_model import read_logged_model
+from cli.migrate.plan import EXPERIMENT, MODEL, OnConflict, Plan, Taken, make_plan, read_taken
 from cli.migrate.pool import Pool
 from cli.migrate.progress import Meter
 from cli.migrate.report import Report
-from cli.migrate.target import advance_sequence, connect, read_limits, take_lock, transaction
-from cli.migrate.writing import CHAMPIONS, Writer
+from cli.migrate.run import read_run
+from cli.migrate.target import (
+    TargetError,
+    advance_sequence,
+    connect,
+    is_initialised,
+    read_limits,
+    take_lock,
+    transaction,
+)
+from cli.migrate.tree import RunFolder, relative
+from cli.migrate.verification import Done, Verifier, history_interval, open_client
+from cli.migrate.writing import Writer
 
+KINDS = (EXPERIMENT, RUN, LOGGED_MODEL, MODEL)
 BATCH = 40  # runs in a transaction: few enough to lose little, many enough that commits cost nothing
+
+
+class Verify(StrEnum):
+    """How much is read back: nothing, every item with the metric histories of some runs, or everything."""
+
+    OFF = "off"
+    SAMPLE = "sample"
+    FULL = "full"
 
 
 @dataclass(frozen=True)
@@ -36,6 +61,7 @@ class Options:
     since: int | None = None
     backup: Path | None = None
     processes: int = 2
+    verify: Verify = Verify.SAMPLE
 
     @property
     def source(self) -> str:
@@ -51,7 +77,7 @@ def timed(report: Report, step: str) -> Iterator[None]:
     report.seconds[step] = round(time.monotonic() - began, 2)
 
 
-def migrate(options: Options, report: Report, meter: Meter) -> Plan:
+def migrate(options: Options, report: Report, meter: Meter) -> None:
     """Carry out a migration and fill in its report."""
     findings = Findings()
     with closing(connect(options.url)) as connection:
@@ -69,11 +95,71 @@ def migrate(options: Options, report: Report, meter: Meter) -> Plan:
             advance_sequence(cursor)
         _write(options, connection, plan, report, meter)
         with transaction(connection) as cursor:
-            report.findings = records.kept(cursor, options.source)
-            report.in_target = {
-                kind: len(records.done(cursor, options.source, kind)) for kind in (EXPERIMENT, RUN, LOGGED_MODEL, MODEL)
-            }
-    return plan
+            summarise(cursor, options.source, report)
+        with timed(report, "verification"):
+            verify(options, connection, plan, report, meter)
+
+
+def summarise(cursor: Cursor, source: str, report: Report) -> None:
+    """Put what the target remembers of a source into the report."""
+    report.findings = records.kept(cursor, source)
+    report.in_target = {kind: len(records.done(cursor, source, kind)) for kind in KINDS}
+
+
+def verify(options: Options, connection: Connection, plan: Plan, report: Report, meter: Meter) -> None:
+    """Compare source and target and put the result into the report."""
+    if options.verify is Verify.OFF:
+        return
+    with transaction(connection) as cursor:
+        done = Done(
+            {kind: records.done(cursor, options.source, kind) for kind in KINDS},
+            {kind: records.digests(cursor, options.source, kind) for kind in KINDS},
+        )
+        limits = read_limits(cursor)
+    every = history_interval(plan.runs, whole=options.verify is Verify.FULL)
+    comparison = Comparison()
+    verifier = Verifier(open_client(options.url), options.root, limits, options.store, done, every, comparison)
+    with meter.step("verification", len(done.targets[RUN])) as step:
+        verifier.verify(plan, step)
+    report.verification = {**comparison.to_json(), "histories": f"1 in {every}" if every > 1 else "all"}
+
+
+def verify_alone(options: Options, report: Report, meter: Meter) -> None:
+    """Repeat the verification of a migration that was carried out before."""
+    with closing(connect(options.url)) as connection:
+        with transaction(connection) as cursor:
+            if not records.exists(cursor) or not records.done(cursor, options.source, EXPERIMENT):
+                raise TargetError(f"nothing was migrated from {options.root} into this database")
+            limits = read_limits(cursor)
+        plan = make_plan(options.root, limits, Taken(), options.on_conflict, options.only, Findings())
+        describe(plan, report)
+        with transaction(connection) as cursor:
+            summarise(cursor, options.source, report)
+        verify(options, connection, plan, report, meter)
+
+
+def rehearse(options: Options, report: Report, meter: Meter) -> None:
+    """Read everything and report what would be done and every problem; nothing is changed anywhere."""
+    findings = Findings()
+    with closing(connect(options.url)) as connection, transaction(connection) as cursor:
+        ready = is_initialised(cursor)
+        limits = read_limits(cursor) if ready else Limits()
+        taken = read_taken(cursor, options.source) if ready else Taken()
+    plan = make_plan(options.root, limits, taken, options.on_conflict, options.only, findings)
+    describe(plan, report)
+    with meter.step("reading", plan.runs + plan.logged_models) as step:
+        for planned in plan.experiments:
+            for path in planned.runs:
+                read_run(RunFolder(planned.experiment.id, path), options.root, limits, findings)
+            for path in planned.logged_models:
+                read_logged_model(path, options.root, limits, findings)
+            for path in planned.runs + planned.logged_models:
+                place = f"{relative(path, options.root)}/artifacts"
+                report.found["artifact file"] = report.found.get("artifact file", 0) + len(
+                    list(artifact_files(path / "artifacts", place, options.root, findings))
+                )
+                step.advance()
+    report.findings = findings.items
 
 
 def plan_of(options: Options, connection: Connection, findings: Findings) -> Plan:
@@ -155,6 +241,3 @@ def _write_models(writer: Writer, plan: Plan, report: Report) -> None:
         champion = writer.champion(model, originals.get(model.name, model.name))
         if champion is not None:
             report.champions[model.name] = champion
-
-
-__all__ = ["CHAMPIONS", "Options", "describe", "migrate", "plan_of"]

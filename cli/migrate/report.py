@@ -50,6 +50,9 @@ class Report:
         parts: list[Table | str] = [self._numbers()]
         if self.backup:
             parts.append(f"backup  {self.backup}\n        sha256:{self.backup_digest}")
+        if self.verification:
+            parts.append(self._verification())
+            parts += [f"different: {text}" for text in self.verification["differences"][:SHOWN]]
         for name, version in self.champions.items():
             parts.append(f"champion of {name}: version {version}")
         left = [f"{number:,} {kind}" for kind, number in self.not_migrated.items() if number]
@@ -63,6 +66,14 @@ class Report:
         table = Table("kind", "in source", "written now", "in target", box=None, header_style="bold")
         for kind, number in self.found.items():
             table.add_row(kind, f"{number:,}", f"{self.written.get(kind, 0):,}", f"{self.in_target.get(kind, 0):,}")
+        return table
+
+    def _verification(self) -> Table:
+        table = Table("verified", "source", "target", "equal", box=None, header_style="bold")
+        for kind, tally in self.verification["kinds"].items():
+            table.add_row(
+                kind, f"{tally['source']:,}", f"{tally['target']:,}", "yes" if tally["equal"] else "[red]NO[/]"
+            )
         return table
 
     def _findings(self) -> Table:

@@ -1,5 +1,6 @@
 """The verbs `baton migrate SOURCE` and `baton migrate verify SOURCE`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,9 +12,9 @@ from typer.core import TyperGroup
 
 from cli import output
 from cli.migrate.destination import artifact_store, database
-from cli.migrate.job import Options, migrate
+from cli.migrate.job import Options, Verify, migrate, rehearse, verify_alone
 from cli.migrate.plan import OnConflict
-from cli.migrate.progress import meter
+from cli.migrate.progress import Meter, meter
 from cli.migrate.report import Report
 from cli.migrate.target import TargetError
 from cli.migrate.tree import open_source
@@ -26,6 +27,11 @@ To = Annotated[str | None, typer.Option("--to", help="postgresql://...; default:
 Artifacts = Annotated[
     str | None, typer.Option("--artifacts", help="Folder or URI for artifacts; default: MLflow's own.")
 ]
+
+Verification = Annotated[
+    Verify, typer.Option("--verify", help="What is read back afterwards; sample: all, but few whole metric histories.")
+]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the report to this file as JSON.")]
 
 
 class SourceOrVerb(TyperGroup):
@@ -47,6 +53,7 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
     )
     group.command(RUN)(run)
+    group.command()(verify)
     app.add_typer(group)
 
 
@@ -61,28 +68,53 @@ def run(
     since: Annotated[datetime | None, typer.Option(help="Only runs that started then or later.")] = None,
     backup: Annotated[bool, typer.Option(help="First archive the source.")] = True,
     backup_dir: Annotated[Path, typer.Option(help="Where the archive goes.")] = Path(),
-    report: Annotated[Path | None, typer.Option(help="Write the report to this file as JSON.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Print the plan and every problem; change nothing.")] = False,
+    verification: Verification = Verify.SAMPLE,
+    report: ReportFile = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Migrate a FileStore; run again after an interruption, it goes on where it stopped."""
     root, url = open_source(source), database(to, data_dir)
-    result = Report(str(root), without_password(url))
+    result = Report(str(root), without_password(url), dry_run=dry_run)
     options = Options(
         root=root,
         url=url,
-        store=artifact_store(url, to, artifacts, data_dir),
+        store=artifact_store(url, to, artifacts, data_dir, change=not dry_run),
         on_conflict=on_conflict,
         only=tuple(only or ()),
         since=int(since.replace(tzinfo=since.tzinfo or UTC).timestamp() * 1000) if since else None,
         backup=backup_dir if backup else None,
+        verify=verification,
     )
+    carry_out(rehearse if dry_run else migrate, options, result)
+    finish(result, report, as_json=as_json)
+
+
+def verify(
+    source: Source,
+    to: To = None,
+    artifacts: Artifacts = None,
+    verification: Verification = Verify.FULL,
+    report: ReportFile = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a FileStore with what was migrated of it, read back through MLflow's client."""
+    root, url = open_source(source), database(to, data_dir)
+    result = Report(str(root), without_password(url))
+    store = artifact_store(url, to, artifacts, data_dir, change=False)
+    carry_out(verify_alone, Options(root, url, store, verify=verification), result)
+    finish(result, report, as_json=as_json)
+
+
+def carry_out(action: Callable[[Options, Report, Meter], None], options: Options, result: Report) -> None:
+    """Do something with progress shown; what PostgreSQL says becomes one sentence."""
     try:
         with meter() as shown:
-            migrate(options, result, shown)
+            action(options, result, shown)
     except psycopg2.Error as error:
         raise TargetError(f"PostgreSQL: {str(error).strip()}; run the same command again to go on") from error
-    finish(result, report, as_json=as_json)
 
 
 def finish(result: Report, report: Path | None, *, as_json: bool) -> None:
