@@ -11,13 +11,16 @@ from cli.migrate import records
 from cli.migrate.experiment import DEFAULT_ID, Experiment, read_experiment
 from cli.migrate.findings import Findings
 from cli.migrate.limits import Limits
+from cli.migrate.meta import read_meta
 from cli.migrate.registered import Registered, read_registered
 from cli.migrate.tree import (
+    META,
     SourceError,
     count_traces,
     experiment_folders,
     logged_model_folders,
     registered_model_folders,
+    relative,
     run_folders,
 )
 from shared.errors import BatonError
@@ -110,6 +113,7 @@ def make_plan(
         traces, assessments = count_traces(folder)
         plan.traces += traces
         plan.assessments += assessments
+    _drop_copies(plan, findings)
     if chosen and not plan.experiments:
         raise SourceError(f"the source has no experiment {' or '.join(sorted(chosen))}: give its name or id")
     for path in registered_model_folders(root):
@@ -118,6 +122,24 @@ def make_plan(
             plan.models.append(model)
     _settle(plan, taken, rule, findings)
     return plan
+
+
+def _drop_copies(plan: Plan, findings: Findings) -> None:
+    """Keep one folder of each run id: of copies in several experiments, the one that its meta.yaml names."""
+    seen: dict[str, tuple[PlannedExperiment, Path]] = {}
+    for planned in plan.experiments:
+        for path in list(planned.runs):
+            if path.name not in seen:
+                seen[path.name] = (planned, path)
+                continue
+            other, first = seen[path.name]
+            said = str(read_meta(path / META).values.get("experiment_id"))
+            copy, owner = (first, other) if said == planned.experiment.id else (path, planned)
+            kept = path if copy is first else first
+            owner.runs.remove(copy)
+            seen[path.name] = (planned if kept is path else other, kept)
+            reason = f"a copy: run {path.name} is kept from {relative(kept, plan.root)}"
+            findings.quarantined(relative(copy, plan.root), "run", reason)
 
 
 def free_name(name: str, taken: Iterable[str]) -> str:
