@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import mlflow
 import numpy as np
 import pandas as pd
@@ -23,9 +25,9 @@ from shared.runtime import NO_PYFUNC
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from shared.verification import VerifiedModel, verify
-from tests.integration.kit import listening_to, new_model, promoter
+from tests.integration.kit import Versions, listening_to, new_model, promoter
 from tests.integration.predictors import Predictor, predictor_process
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame({"age": RANDOM.normal(50, 9, 200), "visits": RANDOM.integers(0, 9, 200), "city": ["a", "b"] * 100})
@@ -286,3 +288,53 @@ async def test_another_flavor_is_served_where_promoter_and_predictor_allow_it(
                 await asyncio.sleep(0.05)
         assert isinstance(found[1], ModelRejected)
         assert (found[1].predictor, found[1].check, found[1].message) == (refusing.name, "load", NO_PYFUNC)
+
+
+@asynccontextmanager
+async def forwarding(port: int, target: str) -> AsyncIterator[None]:
+    """Let a port answer as a server elsewhere does."""
+    host, to = target.removeprefix("http://").split(":")
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, downstream = await asyncio.open_connection(host, int(to))
+        await asyncio.gather(pump(reader, downstream), pump(upstream, writer), return_exceptions=True)
+
+    async with await asyncio.start_server(connect, "127.0.0.1", port):
+        yield
+
+
+@pytest.mark.filterwarnings("ignore")
+async def test_while_mlflow_is_away_a_model_waits_and_no_other_does(
+    database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus, notebook: Notebook
+) -> None:
+    port, other = free_port(), Versions(tracking_uri, new_model())
+    version, bundled = notebook.log(pipeline(), input_example=TABLE.head(5)), other.plain()
+    async with promoter(database_url, f"http://127.0.0.1:{port}", nats_url) as app:
+        await asyncio.to_thread(notebook.promote, version)
+        async with asyncio.timeout(20):
+            while not (waits := await waiting(app, notebook.model)):
+                await asyncio.sleep(0.02)
+        assert (waits["changes"], waits["waiting"]) == (1, f"version {version} is being bundled")
+        await asyncio.to_thread(other.client.set_registered_model_alias, other.model, "champion", bundled)
+        async with asyncio.timeout(20):
+            while not await bus.last(ModelPromoted, other.model):
+                await asyncio.sleep(0.02)
+        assert await waiting(app, notebook.model)
+        async with forwarding(port, tracking_uri):
+            await notebook.relayed(version)
+        async with asyncio.timeout(20):
+            while await waiting(app, notebook.model):
+                await asyncio.sleep(0.02)
+
+
+async def waiting(app: FastAPI, model: str) -> dict[str, Any] | None:
+    """Return what the promoter says a model waits for, once it says so."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://promoter") as client:
+        found = [row for row in (await client.get("/relay")).json() if row["model"] == model and row["waiting"]]
+    return found[0] if found else None

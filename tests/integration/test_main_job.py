@@ -213,6 +213,10 @@ def test_a_request_that_cannot_be_carried_out_fails_with_its_field(
     assert json.loads(failed.stdout)["failed"]["field"] == field
 
 
+def test_the_example_of_a_notebook(stack: RunningStack) -> None:
+    test_examples_that_end(stack, "04_promote_a_notebook_model.py")
+
+
 def processes_of(stack: RunningStack) -> dict[str, psutil.Process]:
     """Return each child of the stack, and one of the predictor's workers."""
     found = {name: psutil.Process(pid) for name, pid in stack.state.children.items()}
