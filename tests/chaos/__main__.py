@@ -1,0 +1,54 @@
+"""`python -m tests.chaos --seed S --kills N [--runs R]`: one line per run on stdout, exit code 1 on any violation."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from tests.chaos.run import Outcome, run
+
+
+def main() -> int:
+    """Run the seeds in a row; the directory of a run that fails is kept."""
+    options = _options()
+    warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still what many use
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="baton-chaos-"))
+    folder.chmod(0o755)  # root's PostgreSQL runs as another user
+    failed = False
+    for seed in range(options.seed, options.seed + options.runs):
+        data_dir = folder.resolve() / f"seed-{seed}"
+        data_dir.mkdir(parents=True)
+        outcome = asyncio.run(run(seed, options.kills, data_dir))
+        failed |= bool(outcome.violations)
+        _tell(outcome, data_dir)
+    return int(failed)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="task chaos --", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="the first run's seed (1)")
+    parser.add_argument("--kills", type=int, default=60, help="how often something is killed in a run (60)")
+    parser.add_argument("--runs", type=int, default=1, help="how many seeds in a row (1)")
+    parser.add_argument("--folder", type=Path, help="where runs keep their data; default: a temporary directory")
+    options = parser.parse_args()
+    for name in ("kills", "runs"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name} {getattr(options, name)}: at least 1 is expected")
+    return options
+
+
+def _tell(outcome: Outcome, data_dir: Path) -> None:
+    print(outcome, flush=True)
+    if not outcome.violations:
+        shutil.rmtree(data_dir, ignore_errors=True)
+        return
+    for violation in outcome.violations:
+        print(f"  {violation}", file=sys.stderr, flush=True)
+    print(f"  kept: {data_dir}/journal.log, {data_dir}/logs", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
