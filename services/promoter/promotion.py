@@ -13,6 +13,7 @@ from services.promoter.turns import Turns
 from shared.bus import Bus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import PromotionDecided
+from shared.faults import point
 from shared.registry import Registry
 from shared.telemetry import logger
 
@@ -34,7 +35,9 @@ class Promoter:
         async with self._turn(case):
             while True:
                 decided = await self._decided(case)
+                point("promoter.recorded")
                 await self._bus.publish(decided, case.model, event_id=decided.decision)
+                point("promoter.announced")
                 if await self._carried_out(case.model, decided):
                     return decided
 
@@ -54,6 +57,7 @@ class Promoter:
         standing = await self._ledger.standing(case.model)
         judgement = await self._judge.judge(case, standing)
         decided = _announcement(case, standing, judgement)
+        point("promoter.judged")
         await self._ledger.record(case, decided, _intent(case, decided))
         log.info("decided", model=case.model, version=decided.version, verdict=decided.verdict, reason=decided.reason)
         # Another promoter may have been first: what stands in the ledger counts.
@@ -63,16 +67,20 @@ class Promoter:
         """Make the version champion if that was decided and not done yet; False: it has to be judged anew."""
         if not await self._ledger.renew_intent(decided.decision):
             return True
+        point("promoter.renewed")
         try:
             await asyncio.to_thread(self._registry.promote, model, decided.version)
+            point("promoter.promoted")
         except RegistryError as error:
             gone = await asyncio.to_thread(self._registry.version, model, decided.version) is None
             if not gone and not isinstance(error, PromotionConflictError):
                 raise
             log.warning("judging again", model=model, version=decided.version, conflict=str(error))
+            point("promoter.overtaken")
             await self._ledger.supersede(decided.decision)
             return False
         await self._ledger.close_intent(decided.decision)
+        point("promoter.closed")
         return True
 
 

@@ -18,7 +18,7 @@ from tests.chaos.reading import gathered
 from tests.chaos.stack import WORKERS, running
 from tests.chaos.workload import Workload
 
-QUIET_WITHIN_S = 300.0
+QUIET_WITHIN_S = 420.0
 FIRST_WITHIN_S = 180.0
 
 
