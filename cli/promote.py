@@ -13,6 +13,7 @@ from cli.asking import ask
 from cli.following import Outcome, send
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from shared.bus import NatsBus
+from shared.event import subject_token
 from shared.events import PromotionRequested
 
 Model = Annotated[str, typer.Argument(help="The model's name in MLflow.")]
@@ -24,7 +25,7 @@ Timeout = Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to w
 
 def register(app: typer.Typer) -> None:
     """Add this module's verbs to the command."""
-    for verb in (promote, approve, rollback, unfreeze):
+    for verb in (promote, approve, rollback, unfreeze, cleanup):
         app.command()(verb)
 
 
@@ -97,6 +98,37 @@ def unfreeze(
     """Let the policy promote versions of a model again."""
     command = _command(action="unfreeze", actor=actor, reason=reason)
     _do(data_dir, model, command, timeout if wait else None, as_json=as_json)
+
+
+def cleanup(
+    model: Model,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions to keep.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
+    actor: Actor = None,
+    reason: Reason = "",
+    wait: Wait = True,
+    timeout: Timeout = 60.0,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Delete old versions with their bundles; never the champion, the one before it, or one that awaits something."""
+    if dry_run:
+        return _show_plan(endpoints.find(data_dir).promoter, model, keep, as_json=as_json)
+    command = _command(action="cleanup", keep=keep, actor=actor, reason=reason)
+    return _do(data_dir, model, command, timeout if wait else None, as_json=as_json)
+
+
+def _show_plan(promoter: str, model: str, keep: int, *, as_json: bool) -> None:
+    plan = ask("promoter", promoter, "GET", f"/models/{subject_token(model)}/cleanup", keep=keep)
+    if as_json:
+        return output.print_json(plan)
+    for version in plan["deleted"]:
+        output.out.print(f"version {version['version']} would be deleted")
+    for version, why in plan["kept"].items():
+        output.out.print(f"version {version} would stay: it {why}", markup=False)
+    if not plan["deleted"]:
+        output.out.print("nothing would be deleted")
+    return None
 
 
 def _command(**content: Any) -> PromotionRequested:

@@ -6,6 +6,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, TypeVar
@@ -83,11 +84,19 @@ class Bus(Protocol):
     async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
         """Write a stored archive to a file; raise `BundleError` (`download`) if it cannot be had."""
 
+    async def delete_bundle(self, digest: str) -> None:
+        """Delete a stored archive; one that is not there is no error."""
+
     async def request_state(self, request_id: str) -> RequestState | None:
         """Return what is known of a train request."""
 
     async def set_request_state(self, request_id: str, state: RequestState) -> None:
         """Remember what is known of a train request."""
+
+
+def object_name(digest: str) -> str:
+    """Return the name under which a bundle is stored."""
+    return digest.replace(":", "-")
 
 
 class NatsBus:
@@ -171,7 +180,7 @@ class NatsBus:
     async def put_bundle(self, archive: Path, digest: str) -> BundleRef:
         """Upload an archive unless the store already has it."""
         store = await self._objects()
-        name = digest.replace(":", "-")
+        name = object_name(digest)
         try:
             info = await store.get_info(name)
         except NotFoundError:
@@ -189,6 +198,12 @@ class NatsBus:
         except (NatsError, OSError) as error:
             await asyncio.to_thread(destination.unlink, missing_ok=True)
             raise BundleError(f"bundle {ref.object} cannot be downloaded: {error!r}", "download") from error
+
+    async def delete_bundle(self, digest: str) -> None:
+        """Delete an archive with its chunks."""
+        store = await self._objects()
+        with suppress(NotFoundError):
+            await store.delete(object_name(digest))
 
     async def request_state(self, request_id: str) -> RequestState | None:
         """Read a request's state from its bucket."""

@@ -161,11 +161,22 @@ class RuleOutcome(BaseModel):
     message: str
 
 
+class DeletedVersion(BaseModel):
+    """A version that a cleanup deletes, with the bundle that goes too unless another version needs it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    run_id: str | None = None
+    bundle: BundleRef | None = None
+
+
 class PromotionDecided(Event):
     """Fact: the promoter decided on a finished run or a command; `reason` is one sentence.
 
     `verdict` is `promoted`, `refused`, `awaiting` (a person has to approve) or `done` (for commands that promote
-    nothing); `generation` is the model's when it was judged; `version` is empty where none is concerned.
+    nothing); `generation` is the model's when it was judged; `version` is empty where none is concerned; `deleted` is
+    what a cleanup deleted.
     """
 
     type = "promotion.decided"
@@ -183,6 +194,7 @@ class PromotionDecided(Event):
     rules: list[RuleOutcome]
     challenger_metrics: dict[str, float]
     champion_metrics: dict[str, float] | None = None
+    deleted: list[DeletedVersion] = Field(default_factory=list)
 
 
 class ChampionEvent(Event):

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from shared import cloudevents
-from shared.bus import Published, RequestState
+from shared.bus import Published, RequestState, object_name
 from shared.errors import BundleError, PromotionConflictError
 from shared.event import Event
 from shared.events import BundleRef, parse
@@ -67,6 +67,10 @@ class InMemoryBus:
         except OSError as error:
             raise BundleError(f"bundle {ref.object} cannot be downloaded: {error}", "download") from error
 
+    async def delete_bundle(self, digest: str) -> None:
+        """Delete a stored archive if there is one."""
+        self._bundle(digest).unlink(missing_ok=True)
+
     async def request_state(self, request_id: str) -> RequestState | None:
         """Return what is known of a train request."""
         return self._states.get(request_id)
@@ -80,4 +84,4 @@ class InMemoryBus:
         return max((sequence for sequence, (name, _) in enumerate(stored, 1) if name == subject), default=0)
 
     def _bundle(self, digest: str) -> Path:
-        return self._folder / digest.replace(":", "-")
+        return self._folder / object_name(digest)

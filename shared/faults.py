@@ -27,6 +27,7 @@ POINTS: dict[str, str] = {
     "promoter.promoted": "MLflow has committed, the intent is not closed",
     "promoter.overtaken": "MLflow has refused an intent that is out of date, the decision is not superseded",
     "promoter.closed": "the intent is closed, the message is not acknowledged",
+    "promoter.deleted": "a cleanup deleted a version, not the next one and not its bundle",
     "relay.read": "the change is read, and its bundle not looked at",
     "relay.bundled": "the bundle is known, the change is not published",
     "relay.published": "the change is published, and not marked as such",

@@ -20,8 +20,9 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_model_name
 from pydantic import BaseModel, ValidationError
 
-from shared.errors import MissingArtifactError, PromotionConflictError, RegistryError, UnreachableError
+from shared.errors import PromotionConflictError, RegistryError, UnreachableError
 from shared.events import BundleRef, HoldoutRef
+from shared.mlflow_errors import OUT_OF_DATE, is_missing, is_transient, unreadable
 
 CHAMPION = "champion"
 PRODUCTION, ARCHIVED, NO_STAGE = "Production", "Archived", "None"
@@ -32,8 +33,6 @@ TAG_BUNDLE = "baton.bundle"
 TAG_HOLDOUT = "baton.holdout"
 TAG_DATASET = "baton.dataset"
 TAG_GOLDEN = "baton.golden"
-
-OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refuses a promotion, through MLflow's answer
 
 Anything = TypeVar("Anything")
 Reference = TypeVar("Reference", bound=BaseModel)
@@ -68,7 +67,7 @@ class Registry:
         try:
             return _version(self._patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
         except MlflowException as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return None
             raise RegistryError(f"MLflow could not say who is champion of {model}: {error.message}") from error
 
@@ -87,7 +86,7 @@ class Registry:
         try:
             return _version(self._patiently(lambda: self.client.get_model_version(model, version)))
         except MlflowException as error:
-            if _is_missing(error):
+            if is_missing(error):
                 return None
             raise RegistryError(f"MLflow could not return {model} version {version}: {error.message}") from error
 
@@ -108,6 +107,28 @@ class Registry:
             token = page.token
             if not token:
                 return sorted(found, key=lambda version: int(version.version))
+
+    def aliases(self, model: str) -> dict[str, str]:
+        """Return the version that each of a model's aliases points to."""
+        try:
+            found = self._patiently(lambda: self.client.get_registered_model(model))
+        except MlflowException as error:
+            raise RegistryError(f"MLflow could not return {model}: {error.message}") from error
+        return {alias: str(version) for alias, version in found.aliases.items()}
+
+    def versions_with_bundle(self, digest: str) -> list[Version]:
+        """Return the versions of all models that say that this is the digest of their bundle."""
+        query = f"tags.`{TAG_BUNDLE}` LIKE '%{digest}%'"
+        found = self._patiently(lambda: self.client.search_model_versions(query))
+        return [_version(entry) for entry in found]
+
+    def delete_version(self, model: str, version: str) -> None:
+        """Delete a version and the aliases that point to it; its run stays. One that is gone already is no error."""
+        try:
+            self._patiently(lambda: self.client.delete_model_version(model, version))
+        except MlflowException as error:
+            if not is_missing(error):
+                raise RegistryError(f"MLflow refused to delete {model} version {version}: {error.message}") from error
 
     def version_of_request(self, model: str, request_id: str) -> Version | None:
         """Return the version that a train request led to, if it got that far."""
@@ -188,7 +209,7 @@ class Registry:
         try:
             uri = self._patiently(lambda: self.client.get_model_version_download_uri(model, version))
         except MlflowException as error:
-            raise _unreadable(what, error) from error
+            raise unreadable(what, error) from error
         return self._download(what, folder, artifact_uri=uri)
 
     def _download(self, what: str, folder: Path, **where: str) -> Path:
@@ -196,7 +217,7 @@ class Registry:
         try:
             return Path(self._patiently(lambda: mlflow.artifacts.download_artifacts(**where, **places)))
         except (MlflowException, OSError) as error:
-            raise _unreadable(what, error) from error
+            raise unreadable(what, error) from error
 
     def _patiently(self, attempt: Callable[[], Anything]) -> Anything:
         """Repeat while MLflow is away or restarting; what it answers is another matter."""
@@ -212,12 +233,6 @@ class Registry:
                         f"MLflow at {self.tracking_uri} did not answer within {self._patience_s:.0f} s: {error.message}"
                     ) from error
                 time.sleep(0.5)
-
-
-def _unreadable(what: str, error: Exception) -> RegistryError:
-    is_missing = isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in ("404", "DOES_NOT_EXIST"))
-    kind = MissingArtifactError if is_missing else RegistryError
-    return kind(f"{what} cannot be read: {error}")
 
 
 def _version(found: ModelVersion) -> Version:
@@ -246,25 +261,3 @@ def _quoted(value: str) -> str:
     if quote in value:
         raise RegistryError(f"MLflow cannot search for {value!r}: rename it so that it holds one kind of quote only")
     return f"{quote}{value}{quote}"
-
-
-def _is_missing(error: MlflowException) -> bool:
-    # MLflow answers INVALID_PARAMETER_VALUE for an alias that does not exist.
-    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in error.message and "not found" in error.message)
-
-
-def is_transient(error: MlflowException) -> bool:
-    """Tell whether trying again may help: MLflow or its database was away, or another caller in the way."""
-    if "registered_model_alias_pk" in error.message:  # two callers created the alias at once; moving it works
-        return True
-    return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(
-        sign in error.message
-        for sign in (
-            "Max retries exceeded",
-            "Connection",
-            "timed out",
-            "deadlock",
-            "database system is",
-            "terminat",
-        )
-    )

@@ -15,6 +15,7 @@ from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from services.promoter import handlers
 from services.promoter.bundling import Bundler
 from services.promoter.cases import PROMOTER
+from services.promoter.cleanup import Cleanup
 from services.promoter.commands import Commands
 from services.promoter.comparison import Comparison
 from services.promoter.database import Database
@@ -28,6 +29,7 @@ from services.promoter.promotion import Promoter
 from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
+from services.promoter.routes import cleanup as cleanups
 from services.promoter.routes import commands, documents, errors, records, state
 from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
@@ -63,8 +65,9 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     bundler = Bundler(bus, registry, settings)
     relay = Relay(settings.database_url, Outbox(database), bus, bundler)
     comparison = Comparison(registry, ledger, Scorer(bus, registry), policies)
-    judge = Judge(registry, ledger, comparison, policies, bundler)
-    promoter = Promoter(bus, registry, ledger, judge, Turns(database))
+    cleanup = Cleanup(bus, registry, ledger)
+    judge = Judge(registry, ledger, comparison, policies, bundler=bundler, cleanup=cleanup)
+    promoter = Promoter(bus, registry, ledger, judge, Turns(database), cleanup=cleanup)
     ledger_records = Records(database)
     status = Status(ledger_records, relay, fleet, registry)
     broker = create_broker(settings)
@@ -97,6 +100,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     app.include_router(state.make_router(fleet, relay, status, lambda: bus.client.is_connected))
     app.include_router(records.make_router(ledger_records))
     app.include_router(commands.make_router(Commands(bus)))
+    app.include_router(cleanups.make_router(Commands(bus), cleanup))
     app.include_router(documents.make_router(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
     app.state.broker = broker
     return app

@@ -1,7 +1,7 @@
 """Comparing a challenger with the champion: gather the evidence, ask the policy."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from services.promoter.cases import Case
 from services.promoter.confidence import Confidence, confidence
@@ -12,7 +12,7 @@ from services.promoter.policy import Policy
 from services.promoter.rules import decide, refuse
 from services.promoter.scoring import Scorer, Scores
 from shared.errors import BundleError, ComparisonError, RegistryError
-from shared.events import RuleOutcome
+from shared.events import DeletedVersion, RuleOutcome
 from shared.registry import Registry, Version
 
 
@@ -24,6 +24,7 @@ class Judgement:
     decision: Decision
     generation: int
     scores: Scores | None = None
+    deleted: list[DeletedVersion] = field(default_factory=list)
 
 
 class Comparison:

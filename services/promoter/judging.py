@@ -5,6 +5,7 @@ import asyncio
 from services.promoter.bundling import Bundler
 from services.promoter.candidates import best_version
 from services.promoter.cases import AUTO, PREVIOUS, Case
+from services.promoter.cleanup import Cleanup
 from services.promoter.comparison import Comparison, Judgement
 from services.promoter.evidence import Decision
 from services.promoter.ledger import Ledger, Standing
@@ -19,13 +20,21 @@ class Judge:
     """Finds what a case names and judges it: by the policy, or by what a person asked for."""
 
     def __init__(
-        self, registry: Registry, ledger: Ledger, comparison: Comparison, policies: Policies, bundler: Bundler
+        self,
+        registry: Registry,
+        ledger: Ledger,
+        comparison: Comparison,
+        policies: Policies,
+        *,
+        bundler: Bundler,
+        cleanup: Cleanup,
     ) -> None:
         self._registry = registry
         self._ledger = ledger
         self._comparison = comparison
         self._policies = policies
         self._bundler = bundler
+        self._cleanup = cleanup
 
     async def judge(self, case: Case, standing: Standing) -> Judgement:
         """Judge a case against who is champion; raise `BatonError` where a retry may help."""
@@ -33,6 +42,9 @@ class Judge:
             return _judged(case.version, refuse(_rule("command", fault)), standing)
         if case.action == "unfreeze":
             return Judgement("", _done("freeze", f"the policy may promote versions of {case.model} again"), 0)
+        if case.action == "cleanup":
+            plan = await self._cleanup.plan(case.model, case.keep or 1)
+            return Judgement("", _done("cleanup", plan.sentence), standing.generation, deleted=plan.deleted)
         if case.action == "approve":
             return await self._approval(case, standing)
         if case.by == "fleet":

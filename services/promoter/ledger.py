@@ -30,6 +30,24 @@ LINEAGE = """
     WHERE p.model = %s ORDER BY p.generation
 """
 REJECTED = "SELECT DISTINCT version, run_id FROM baton.rejections WHERE model = %s AND check_failed = ANY(%s)"
+# Versions that somebody counts on; what awaits approval on an older champion can not be approved any more.
+NEEDED = """
+    WITH own AS (SELECT %s::text AS model), known AS (SELECT m.* FROM baton.models m JOIN own USING (model))
+    SELECT champion AS version, 'is champion' AS why FROM known WHERE champion IS NOT NULL
+    UNION ALL
+    SELECT version, 'is not published yet' FROM baton.promotions JOIN own USING (model)
+    WHERE published_at IS NULL AND version IS NOT NULL
+    UNION ALL
+    SELECT version, CASE state WHEN 'open' THEN 'is being promoted' ELSE 'awaits approval' END
+    FROM baton.intents JOIN own USING (model)
+    WHERE state IN ('open', 'awaiting') AND expected_generation >= coalesce((SELECT generation FROM known), 0)
+"""
+# Predictors that start read the last change of each champion, whatever a version's tag says today.
+BUNDLE_NEEDED = """
+    SELECT 1 FROM baton.promotions p JOIN baton.models m USING (model)
+    WHERE position(%s IN p.bundle) > 0
+        AND (p.published_at IS NULL OR (p.generation = m.generation AND m.champion IS NOT NULL)) LIMIT 1
+"""
 DECIDE = """
     INSERT INTO baton.decisions
         (id, source_event, model, version, verdict, reason, event, action, actor, generation)
@@ -95,6 +113,14 @@ class Ledger:
         """Return the versions, each with its run, that predictors rejected for what is in their bundle."""
         rows = await self._database.all(REJECTED, model, list(AGAINST_THE_BUNDLE))
         return {(row["version"], row["run_id"]) for row in rows}
+
+    async def needed(self, model: str) -> dict[str, str]:
+        """Return the versions that must not be deleted as far as the ledger knows, each with why."""
+        return {row["version"]: row["why"] for row in await self._database.all(NEEDED, model)}
+
+    async def is_bundle_needed(self, digest: str) -> bool:
+        """Say whether a champion of any model has a bundle, or a change that is not published."""
+        return bool(await self._database.all(BUNDLE_NEEDED, digest))
 
     async def decision_on(self, source_event: str) -> PromotionDecided | None:
         """Return the decision that stands for an event."""

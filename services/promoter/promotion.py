@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from services.promoter.cases import Case
+from services.promoter.cleanup import Cleanup
 from services.promoter.comparison import Judgement
 from services.promoter.judging import Judge
 from services.promoter.ledger import Intent, Ledger, Standing
@@ -23,12 +24,15 @@ log = logger(__name__)
 class Promoter:
     """Settles cases. Every step may be repeated: the decision on an event is made once, its intent is used once."""
 
-    def __init__(self, bus: Bus, registry: Registry, ledger: Ledger, judge: Judge, turns: Turns) -> None:
+    def __init__(
+        self, bus: Bus, registry: Registry, ledger: Ledger, judge: Judge, turns: Turns, *, cleanup: Cleanup
+    ) -> None:
         self._bus = bus
         self._registry = registry
         self._ledger = ledger
         self._judge = judge
         self._turns = turns
+        self._cleanup = cleanup
 
     async def settle(self, case: Case) -> PromotionDecided:
         """Decide a case, say so, and carry it out; judge anew if the champion changes in between."""
@@ -36,6 +40,7 @@ class Promoter:
             while True:
                 decided = await self._decided(case)
                 point("promoter.recorded")
+                await self._cleanup.carry_out(case.model, decided.deleted)  # first: who is told `done` finds it done
                 await self._bus.publish(decided, case.model, event_id=decided.decision)
                 point("promoter.announced")
                 if await self._carried_out(case.model, decided):
@@ -106,4 +111,5 @@ def _announcement(case: Case, standing: Standing, judgement: Judgement) -> Promo
         rules=judgement.decision.rules,
         challenger_metrics=scores.challenger if scores else {},
         champion_metrics=scores.champion if scores else None,
+        deleted=judgement.deleted,
     )

@@ -19,7 +19,8 @@ from services.trainer import plots
 from services.trainer.job import Job, Trained
 from shared.errors import TrainingError, UnreachableError
 from shared.events import HoldoutRef
-from shared.registry import TAG_REQUEST, is_transient
+from shared.mlflow_errors import is_transient
+from shared.registry import TAG_REQUEST
 from shared.runtime.sklearn import ALLOWED_TYPES
 
 if TYPE_CHECKING:

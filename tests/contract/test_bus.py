@@ -107,6 +107,19 @@ async def test_a_bundle_that_is_not_there_cannot_be_downloaded(bus: Bus, tmp_pat
     assert not (tmp_path / "copy").exists()
 
 
+async def test_a_deleted_bundle_is_gone_and_can_be_stored_again(bus: Bus, tmp_path: Path) -> None:
+    archive, digest = tmp_path / "archive", f"sha256:{uuid.uuid4().hex}"
+    archive.write_bytes(b"content" * 50_000)
+    ref = await bus.put_bundle(archive, digest)
+    for _ in range(2):  # the second time there is nothing to delete
+        await bus.delete_bundle(digest)
+        with pytest.raises(BundleError, match="cannot be downloaded"):
+            await bus.fetch_bundle(ref, tmp_path / "copy")
+    assert await bus.put_bundle(archive, digest) == ref
+    await bus.fetch_bundle(ref, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == archive.read_bytes()
+
+
 async def test_the_state_of_a_request_is_what_was_said_last(bus: Bus) -> None:
     request_id = str(uuid.uuid4())
     assert await bus.request_state(request_id) is None

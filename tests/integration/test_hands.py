@@ -1,28 +1,21 @@
 """The command line's hands on real processes: promote, approve, roll back, clean up; history, audit, status."""
 
 import asyncio
-import json
-import os
-import sys
+import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from shared.bus import NatsBus
-from shared.event import subject_token
+from shared.errors import BundleError
+from shared.events import PredictorAlive, ServedModel
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
-from tests import bundles
+from tests.integration.hands import FAILED, REFUSED, UNREACHABLE, Hands, promoter_process
 from tests.integration.kit import Versions, new_model
 from tests.integration.predictors import Predictor, predictor_process
-from tests.servers import answers, free_port, running, wait_for
-
-BATON = str(Path(sys.executable).parent / "baton")
-DONE, USAGE, REFUSED, UNREACHABLE = 0, 2, 3, 4
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +28,8 @@ def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def promoter_url(
     nats_url: str, database_url: str, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    port, log = free_port(), tmp_path_factory.mktemp("promoter") / "promoter.log"
-    environment = {
-        "BATON_NATS_URL": nats_url,
-        "BATON_DATABASE_URL": database_url,
-        "MLFLOW_TRACKING_URI": tracking_uri,
-        "BATON_PROMOTER_PORT": str(port),
-    }
-    with running([sys.executable, "-m", "services.promoter"], log, environment):
-        wait_for(f"the promoter (see {log})", answers(f"http://127.0.0.1:{port}/health"))
-        yield f"http://127.0.0.1:{port}"
+    with promoter_process(nats_url, database_url, tracking_uri, tmp_path_factory.mktemp("promoter")) as promoter:
+        yield promoter.url
 
 
 @pytest.fixture
@@ -54,57 +39,13 @@ async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
         yield opened
 
 
-@dataclass
-class Hands:
-    """The command line on a running promoter and predictor, and a model to use it on."""
-
-    environment: dict[str, str]
-    promoter: str
-    versions: Versions
-    bus: NatsBus
-    folder: Path
-
-    @property
-    def model(self) -> str:
-        return self.versions.model
-
-    async def run(self, *arguments: str, expect: int = DONE) -> Any:
-        """Run a verb with `--json` and return what it printed; nothing where it printed nothing."""
-        child = await asyncio.create_subprocess_exec(
-            BATON, *arguments, "--json",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, **self.environment},
-        )  # fmt: skip
-        out, err = await asyncio.wait_for(child.communicate(), 60)
-        assert child.returncode == expect, f"baton {' '.join(arguments)}: exit {child.returncode}: {err.decode()}"
-        return json.loads(out) if out else err.decode()
-
-    async def get(self, path: str, **parameters: Any) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.promoter, timeout=30) as client:
-            return await client.get(path, params=parameters)
-
-    async def post(self, action: str, **body: Any) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.promoter, timeout=30) as client:
-            return await client.post(f"/models/{subject_token(self.model)}/{action}", json=body)
-
-    async def good(self, share: float) -> str:
-        """Register a version that predictors can serve."""
-        bundle = await self.bus.put_bundle(*bundles.classifier(self.folder, share))
-        return await asyncio.to_thread(self.versions.plain, bundle)
-
-
 @pytest.fixture
 def hands(promoter_url: str, tracking_uri: str, predictor: Predictor, bus: NatsBus, tmp_path: Path) -> Hands:
-    environment = {
-        "BATON_NATS_URL": bus.settings.nats_url,
-        "BATON_PROMOTER_URL": promoter_url,
-        "BATON_DATA_DIR": str(tmp_path / "none"),
-        "COLUMNS": "200",
-    }
-    return Hands(environment, promoter_url, Versions(tracking_uri, new_model()), bus, tmp_path)
+    return Hands(promoter_url, Versions(tracking_uri, new_model()), bus, tmp_path)
 
 
 async def test_promote_roll_back_unfreeze_and_the_history_of_it(hands: Hands) -> None:
-    model, (one, two) = hands.model, [await hands.good(share) for share in (0.2, 0.3)]
+    model, (one, two) = hands.model, [await hands.good() for _ in range(2)]
     for version in (one, two):
         promoted = await hands.run("promote", model, version, "--actor", "ann", "--reason", "because")
         assert (promoted["decided"]["verdict"], promoted["serving"]["version"]) == ("promoted", version)
@@ -127,3 +68,122 @@ async def test_promote_roll_back_unfreeze_and_the_history_of_it(hands: Hands) ->
     assert all(row["served_s"] > 0 for row in changes)
     assert changes[2]["replaced_at"] == changes[1]["served_at"]
     assert changes[0]["replaced_at"] is None
+
+
+async def test_the_same_over_http(hands: Hands) -> None:
+    one, two = [await hands.good() for _ in range(2)]
+    by_ann = {"actor": "ann", "reason": "because"}
+    promoted = await hands.post("promote", version=one, **by_ann)
+    assert (promoted.status_code, promoted.json()["verdict"]) == (200, "promoted")
+    assert (await hands.post("promote", version=two, **by_ann)).status_code == 200
+    assert (await hands.post("rollback", **by_ann)).json()["version"] == one
+    assert (await hands.post("unfreeze", **by_ann)).json()["verdict"] == "done"
+    refused = await hands.post("approve", **by_ann)
+    assert (refused.status_code, refused.json()["reason"]) == (409, f"no version of {hands.model} awaits approval")
+    found = (await hands.get(f"/decisions/{refused.json()['request_id']}")).json()
+    assert found["decision"] == refused.json()["decision"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"version": "1"}, "actor"),
+        ({"actor": ""}, "actor"),
+        ({"actor": "ann", "version": "three"}, "version"),
+        ({"actor": "ann", "versoin": "3"}, "versoin"),
+        ({"actor": "ann", "keep": 3}, "keep"),
+    ],
+)
+async def test_a_body_that_cannot_be_used_is_named_field_by_field(
+    hands: Hands, body: dict[str, object], field: str
+) -> None:
+    answer = await hands.post("promote", **body)
+    assert answer.status_code == 422
+    assert [fault["loc"][-1] for fault in answer.json()["detail"]] == [field]
+
+
+async def test_a_cleanup_deletes_what_nobody_needs(hands: Hands) -> None:
+    model = hands.model
+    one, two, three, four, five, six = [await hands.good() for _ in range(6)]
+    for generation, version in enumerate((two, three), 1):
+        await hands.post("promote", version=version, actor="ann")
+        await hands.change(generation)
+    await asyncio.to_thread(hands.versions.client.set_registered_model_alias, model, "shadow", four)
+    twin = Versions(hands.versions.client.tracking_uri, new_model())
+    await asyncio.to_thread(twin.plain, await hands.bundle(five))  # another model's version has the same bundle
+
+    plan = await hands.run("cleanup", model, "--keep", "1", "--dry-run")
+    assert [version["version"] for version in plan["deleted"]] == [one, five]
+    assert plan["kept"] == {two: "was champion before", three: "is champion", four: "has the alias shadow"}
+    assert plan == (await hands.get(f"/models/{model}/cleanup", keep=1)).json()
+    bundles = {version: await hands.bundle(version) for version in (one, five, two)}
+    assert await hands.numbers() == [one, two, three, four, five, six]
+
+    done = (await hands.run("cleanup", model, "--keep", "1", "--actor", "ann"))["decided"]
+    assert (done["verdict"], [version["version"] for version in done["deleted"]]) == ("done", [one, five])
+    assert done["reason"].startswith(f"deleted 2 versions of {model} ({one}, {five}); kept {two} (was champion before)")
+    assert await hands.numbers() == [two, three, four, six]
+    for version in (five, two):
+        await hands.bus.fetch_bundle(bundles[version], hands.folder / "there")
+    with pytest.raises(BundleError):
+        await hands.bus.fetch_bundle(bundles[one], hands.folder / "gone")
+
+    again = (await hands.post("cleanup", keep=6, actor="ann")).json()
+    assert (again["reason"], again["deleted"]) == ("nothing to delete", [])
+
+
+async def test_what_was_champion_at_an_instant(hands: Hands) -> None:
+    model, (one, two) = hands.model, [await hands.good() for _ in range(2)]
+    instants = [datetime.now(UTC)]
+    for version in (one, two):
+        assert (await hands.post("promote", version=version, actor="ann", reason=f"for {version}")).status_code == 200
+        await hands.change(len(instants))
+        instants.append(datetime.now(UTC))
+    await asyncio.to_thread(hands.versions.client.delete_registered_model_alias, model, "champion")
+    await hands.change(3)
+    instants.append(datetime.now(UTC))
+    answers = [(await hands.get("/audit", at=instant.isoformat())).json()["models"] for instant in instants]
+    answers[2] = (await hands.run("audit", "--at", instants[2].isoformat()))["models"]
+    found = [[(row["version"], row["reason"]) for row in rows if row["model"] == model] for rows in answers]
+    assert found == [
+        [],
+        [(one, f"for {one}")],
+        [(two, f"for {two}")],
+        [(None, "unknown (MLflow): alias champion deleted")],
+    ]
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    assert "in the future" in await hands.run("audit", "--at", tomorrow, expect=FAILED)
+    assert (await hands.get("/audit", at="2026-05-01T12:00")).status_code == 422, "no zone"
+
+
+async def test_the_status_of_the_fleet(hands: Hands, predictor: Predictor) -> None:
+    version = await hands.good()
+    await hands.run("promote", hands.model, version)
+    silent = f"silent-{hands.model[6:]}"
+    served = [ServedModel(model=hands.model, version="0", generation=0)]
+    await hands.bus.publish(PredictorAlive(predictor=silent, worker=0, models=served, ttl_s=0.05), "")
+    deadline = time.monotonic() + 30
+    while True:
+        workers = (await hands.run("status"))["workers"]
+        lost = [worker for worker in workers if worker["predictor"] == silent and worker["state"] == "lost"]
+        own = [w["models"][hands.model]["lag"] for w in workers if w["predictor"] == predictor.name]
+        if lost and own == [0, 0]:
+            break
+        assert time.monotonic() < deadline, f"waited 30 s for a lost worker and two that lag by nothing: {workers}"
+    assert lost[0]["models"][hands.model] == {"version": "0", "generation": 0, "lag": 1}
+
+
+async def test_the_best_version_of_every_model(hands: Hands) -> None:
+    """A version that a notebook registered has nothing to judge it by, and says so."""
+    version = await hands.good()
+    told = await hands.run("promote", "--auto", hands.model, expect=REFUSED)
+    assert told["decided"]["version"] == version
+    assert "promote it by hand" in told["decided"]["reason"]
+    assert hands.model in [model["model"] for model in (await hands.get("/models")).json()["models"]]
+
+
+async def test_parts_that_do_not_answer_and_models_that_nobody_knows(hands: Hands) -> None:
+    unknown = await hands.run("history", "nobody", expect=FAILED)
+    assert "no champion of nobody was ever recorded" in unknown
+    nowhere = Hands("http://127.0.0.1:9", hands.versions, hands.bus, hands.folder)
+    assert "no promoter answers at" in await nowhere.run("status", expect=UNREACHABLE)

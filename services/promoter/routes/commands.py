@@ -9,6 +9,11 @@ from services.promoter.commands import Commands
 from shared.events import Action, PromotionRequested
 
 REFUSED, NOT_YET = 409, 202
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    NOT_YET: {"description": "Published; nobody decided yet: ask `/decisions/{request_id}`."},
+    REFUSED: {"description": "Refused; `reason` is one sentence."},
+    504: {"description": "A part behind the promoter is away."},
+}
 
 
 class Command(BaseModel):
@@ -32,47 +37,41 @@ class PromoteCommand(Command):
     version: str = Field(default="auto", pattern=r"^(auto|[0-9]{0,18})$", examples=["3"])
 
 
+async def give(commands: Commands, response: Response, model: str, action: Action, body: Command) -> dict[str, Any]:
+    """Give a command and return the decision on it, or its id alone where nobody decided in time."""
+    answer = await commands.give(model, PromotionRequested(action=action, **body.model_dump()))
+    if answer.decided is None:
+        response.status_code = NOT_YET
+        return {"request_id": answer.request_id}
+    response.status_code = REFUSED if answer.decided.verdict == "refused" else 200
+    return answer.decided.model_dump(mode="json")
+
+
 def make_router(commands: Commands) -> APIRouter:
     """Return the routes that publish `promotion.requested` and answer with the decision.
 
     200 with what was decided, 409 when it was refused, 202 when nobody decided in time.
     """
-    router = APIRouter(
-        tags=["commands"],
-        responses={
-            NOT_YET: {"description": "Published; nobody decided yet: ask `/decisions/{request_id}`."},
-            REFUSED: {"description": "Refused; `reason` is one sentence."},
-            504: {"description": "NATS is away."},
-        },
-    )
-
-    async def give(response: Response, model: str, action: Action, body: Command) -> dict[str, Any]:
-        command = PromotionRequested(action=action, **body.model_dump())
-        answer = await commands.give(model, command)
-        if answer.decided is None:
-            response.status_code = NOT_YET
-            return {"request_id": answer.request_id}
-        response.status_code = REFUSED if answer.decided.verdict == "refused" else 200
-        return answer.decided.model_dump(mode="json")
+    router = APIRouter(tags=["commands"], responses=RESPONSES)
 
     @router.post("/models/{model:path}/promote")
     async def promote(response: Response, model: str, body: PromoteCommand) -> dict[str, Any]:
         """Make a version the champion; without one, the policy judges the best."""
-        return await give(response, model, "promote", body)
+        return await give(commands, response, model, "promote", body)
 
     @router.post("/models/{model:path}/approve")
     async def approve(response: Response, model: str, body: VersionCommand) -> dict[str, Any]:
         """Carry out what the policy left to a person: the newest such decision, or the one on `version`."""
-        return await give(response, model, "approve", body)
+        return await give(commands, response, model, "approve", body)
 
     @router.post("/models/{model:path}/rollback")
     async def rollback(response: Response, model: str, body: VersionCommand) -> dict[str, Any]:
         """Go back to the champion before, or to `version`, and freeze the model."""
-        return await give(response, model, "rollback", body)
+        return await give(commands, response, model, "rollback", body)
 
     @router.post("/models/{model:path}/unfreeze")
     async def unfreeze(response: Response, model: str, body: Command) -> dict[str, Any]:
         """Let the policy promote versions of the model again."""
-        return await give(response, model, "unfreeze", body)
+        return await give(commands, response, model, "unfreeze", body)
 
     return router

@@ -1,0 +1,37 @@
+"""What MLflow's errors mean: whether something is missing, out of date, or may be there in a moment."""
+
+from mlflow.exceptions import MlflowException
+
+from shared.errors import MissingArtifactError, RegistryError
+
+OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refuses a promotion, through MLflow's answer
+
+
+def unreadable(what: str, error: Exception) -> RegistryError:
+    """Return the error to raise for an artifact that could not be had."""
+    is_missing = isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in ("404", "DOES_NOT_EXIST"))
+    kind = MissingArtifactError if is_missing else RegistryError
+    return kind(f"{what} cannot be read: {error}")
+
+
+def is_missing(error: MlflowException) -> bool:
+    """Tell whether MLflow knows no such thing."""
+    # MLflow answers INVALID_PARAMETER_VALUE for an alias that does not exist.
+    return error.error_code == "RESOURCE_DOES_NOT_EXIST" or ("alias" in error.message and "not found" in error.message)
+
+
+def is_transient(error: MlflowException) -> bool:
+    """Tell whether trying again may help: MLflow or its database was away, or another caller in the way."""
+    if "registered_model_alias_pk" in error.message:  # two callers created the alias at once; moving it works
+        return True
+    return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(
+        sign in error.message
+        for sign in (
+            "Max retries exceeded",
+            "Connection",
+            "timed out",
+            "deadlock",
+            "database system is",
+            "terminat",
+        )
+    )
