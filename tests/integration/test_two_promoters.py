@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 
 from shared.bus import NatsBus
 from shared.events import PromotionRequested, RunFinished
-from shared.registry import OUT_OF_DATE, is_transient
+from shared.mlflow_errors import OUT_OF_DATE, is_transient
 from shared.settings import BusSettings
 from tests.chaos import checks, witness
 from tests.chaos.evidence import Evidence
