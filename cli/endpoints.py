@@ -18,6 +18,7 @@ class Endpoints:
     predictor: str
     promoter: str
     mlflow: str
+    database: str
 
     @property
     def bus(self) -> BusSettings:
@@ -38,4 +39,5 @@ def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
         predictor=address("BATON_PREDICTOR_URL", "predictor", "http://127.0.0.1:8000"),
         promoter=address("BATON_PROMOTER_URL", "promoter", "http://127.0.0.1:8001"),
         mlflow=address("MLFLOW_TRACKING_URI", "mlflow", "http://127.0.0.1:5000"),
+        database=address("BATON_DATABASE_URL", "postgres", "postgresql://127.0.0.1:5432/baton"),
     )

@@ -1,0 +1,108 @@
+"""The database's part: MLflow's registry and runs, and Baton's ledger, by PostgreSQL's own dump and restore."""
+
+import os
+import shutil
+import subprocess
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from compose.local.postgres import programs
+from shared.errors import BatonError, StackError, UnreachableError
+from shared.settings import libpq_url
+
+OCCUPIED = """
+    SELECT (SELECT count(*) FROM registered_models) AS models, (SELECT count(*) FROM runs) AS runs
+"""
+CHAMPIONS = "SELECT model, champion FROM baton.models WHERE champion IS NOT NULL ORDER BY model"
+# Generations count anew from here: what a predictor heard before the restore is of another ledger. Each model's last
+# change is published again under it; older ones are history. Intents and turns belonged to promoters of before.
+RENEW = """
+    UPDATE baton.ledger SET id = gen_random_uuid();
+    UPDATE baton.promotions p SET published_at = CASE
+        WHEN generation = (SELECT max(generation) FROM baton.promotions l WHERE l.model = p.model) THEN NULL
+        ELSE coalesce(published_at, clock_timestamp())
+    END;
+    UPDATE baton.intents SET state = 'closed' WHERE state = 'open';
+    DELETE FROM baton.turns;
+    NOTIFY baton_promotions;
+"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """The database of a stack, by its libpq URL."""
+
+    url: str
+
+    def dump(self, path: Path) -> None:
+        """Write a dump in PostgreSQL's custom format, of one snapshot."""
+        self._run("pg_dump", "--format=custom", "--no-owner", f"--file={path}")
+
+    def restore(self, path: Path) -> None:
+        """Replace everything by a dump, in one transaction, and renew the ledger."""
+        self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", str(path))
+        self._execute(RENEW)
+
+    def champions(self) -> dict[str, str]:
+        """Return the champion of each model that has one."""
+        return {row[0]: row[1] for row in self._rows(CHAMPIONS)}
+
+    def check_empty(self) -> None:
+        """Raise `BatonError` if there is anything that a restore would replace."""
+        ((models, runs),) = self._rows(OCCUPIED)
+        if models or runs:
+            raise BatonError(
+                f"the database holds {models} models and {runs} runs already: restore into an empty stack, "
+                "such as `baton up --data-dir` with a new directory"
+            )
+
+    def _rows(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+    def _execute(self, statements: str) -> None:
+        with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statements)
+
+    def _connect(self) -> Any:
+        try:
+            return psycopg2.connect(libpq_url(self.url), connect_timeout=5)
+        except psycopg2.OperationalError as error:
+            raise UnreachableError(f"PostgreSQL does not answer: {error}: see BATON_DATABASE_URL") from error
+
+    def _run(self, program: str, *options: str) -> None:
+        # The URL holds a password: as a variable nobody else sees it, among the arguments everybody would.
+        parameters = psycopg2.extensions.parse_dsn(libpq_url(self.url))
+        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+        environment = {names[key]: str(value) for key, value in parameters.items() if key in names}
+        where = [f"--dbname={environment['PGDATABASE']}"] if program == "pg_restore" else []
+        done = subprocess.run(
+            [find_program(program), *options[:-1], *where, options[-1]],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BatonError(f"{program} failed: {done.stderr.strip()[-1000:]}")
+
+
+def find_program(name: str) -> str:
+    """Return the path of one of PostgreSQL's programs: that of the stack's own PostgreSQL, else the machine's."""
+    try:
+        own = programs() / name
+        if own.exists():
+            return str(own)
+    except StackError:  # a PostgreSQL that somebody else runs may have its programs here
+        pass
+    found = shutil.which(name)
+    if found is None:
+        raise BatonError(
+            f"{name} is not on this machine: install PostgreSQL's client programs, of the server's version"
+        )
+    return found
