@@ -35,13 +35,20 @@ Columns = dict[str, np.ndarray]
 
 
 class Column(BaseModel):
-    """One input of a model: its name, its MLflow signature type, and whether it may be left out or null."""
+    """One input of a model: its name, its MLflow signature type, and whether it may be left out or null.
+
+    `minimum` and `maximum` are of the numbers seen in training, `categories` the texts in sorted order; None where the
+    training rows are not known, or hold too many texts to list.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     type: Literal["double", "float", "long", "integer", "boolean", "string"]
     required: bool = True
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: list[str] | None = None
 
     def array(self, values: list[Any]) -> np.ndarray:
         """Return values as this column's array; None becomes NaN in a floating column."""
@@ -76,10 +83,10 @@ class Manifest(BaseModel):
     files: dict[str, str]
 
     def canonical(self) -> bytes:
-        """Return the manifest as canonical JSON: sorted keys, UTF-8, no spaces."""
-        return json.dumps(
-            self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-        ).encode()
+        """Return the manifest as canonical JSON: sorted keys, UTF-8, no spaces, nothing that is not known."""
+        # Without what is None, a field that is added later leaves the digests of older bundles as they are.
+        known = self.model_dump(mode="json", exclude_none=True)
+        return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def digest(self) -> str:
         """Return the bundle's digest, `sha256:` and 64 hexadecimal digits."""

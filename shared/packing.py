@@ -36,6 +36,7 @@ from shared.verification import disagreement
 TOLERANCE = 1e-5
 GOLDEN_ROWS = 32
 FEWEST_ROWS = 20  # fewer say little about where a converted model differs
+MOST_CATEGORIES = 100  # more texts than this are no categories that somebody would read
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops", "pandas")
 
 
@@ -89,9 +90,20 @@ def inputs_of(fitted: Fitted) -> list[Column]:
             name=str(name),
             type="string" if rows[name].dtype == object else "double",
             required=not bool(rows[name].isna().any()),
+            **_seen(fitted.training[name]),
         )
         for name in rows.columns
     ]
+
+
+def _seen(values: pd.Series) -> dict[str, Any]:
+    """Return the range of a column's numbers, or its texts if they are few enough to be categories."""
+    known = values.dropna()
+    if values.dtype == object:
+        texts = sorted(known.unique())
+        return {"categories": texts} if len(texts) <= MOST_CATEGORIES else {}
+    known = known[np.isfinite(known)]
+    return {"minimum": float(known.min()), "maximum": float(known.max())} if len(known) else {}
 
 
 def output_of(estimator: Any) -> Output:

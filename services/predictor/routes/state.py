@@ -56,6 +56,6 @@ def _described(model: str, champion: Champion | None) -> dict[str, Any]:
         "digest": champion.digest,
         "runtime": manifest.runtime,
         "runtime_reason": manifest.runtime_reason,
-        "inputs": [column.model_dump() for column in manifest.inputs],
+        "inputs": [column.model_dump(exclude_none=True) for column in manifest.inputs],
         "output": manifest.output.model_dump(),
     }

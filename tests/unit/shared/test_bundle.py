@@ -123,6 +123,16 @@ def test_the_digest_is_of_the_canonical_manifest_and_no_accident_of_its_order(tm
     assert write(tmp_path / "bundle.tar", manifest, {"model.onnx": content}) == manifest.digest()
 
 
+def test_what_is_not_known_of_a_column_leaves_the_digest_as_it_was_before_there_was_such_a_field() -> None:
+    column = {"name": "x", "required": True, "type": "double"}
+    older = {"files": {}, "format": 1, "inputs": [column], "libraries": {}, "runtime": "onnx", "runtime_reason": "",
+             "output": {"classes": [], "kind": "regression", "probabilities": False}, "tolerance": 1e-5}  # fmt: skip
+    manifest = Manifest.model_validate(older)
+    assert json.loads(manifest.canonical()) == older
+    wider = manifest.model_copy(update={"inputs": [manifest.inputs[0].model_copy(update={"minimum": 0.0})]})
+    assert wider.digest() != manifest.digest()
+
+
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),
     [

@@ -34,10 +34,10 @@ from services.trainer.recipes import Catalogue
 from services.trainer.settings import HEART_DISEASE
 from shared.bundle import Manifest, unpack
 from shared.errors import TrainingError
-from shared.packing import GOLDEN_ROWS, Fitted, answers_of, output_of, pack
+from shared.packing import GOLDEN_ROWS, MOST_CATEGORIES, Fitted, answers_of, inputs_of, output_of, pack
 from shared.runtime.sklearn import SklearnRuntime
 from shared.verification import VerifiedModel, verify
-from tests.unit.shared.kit import SPLIT, classes, fitted, pipeline, table
+from tests.unit.shared.kit import COUNT, SPLIT, classes, fitted, pipeline, table
 
 BUILT_IN = ["logistic-regression", "random-forest", "hist-gradient-boosting"]
 COMPILED = "compiled: ONNX agrees with scikit-learn on all"
@@ -242,3 +242,22 @@ def test_text_that_is_missing_in_held_out_rows_only_is_no_category(tmp_path: Pat
     assert manifest.runtime == "sklearn"
     assert not manifest.inputs[2].required
     assert_answers_are_scikit_learns(model, manifest, verified)
+
+
+def test_the_manifest_says_what_training_saw_of_each_column() -> None:
+    frame = table(missing=True)
+    frame.loc[0, "code"] = np.inf
+    frame.loc[COUNT - 1, "x"] = 1e6  # held out
+    model = Fitted(None, frame[:SPLIT], frame[SPLIT:])
+    x, code, colour = inputs_of(model)
+    assert (x.minimum, x.maximum) == (model.training["x"].min(), model.training["x"].max())
+    assert (code.minimum, code.maximum, code.categories) == (0.0, 3.0, None)
+    assert (colour.categories, colour.minimum) == (["blue", "green", "red"], None)
+
+
+def test_texts_that_are_too_many_to_be_categories_are_not_listed() -> None:
+    texts = pd.DataFrame({"word": pd.Series([f"word {i}" for i in range(MOST_CATEGORIES + 1)], dtype=object)})
+    assert inputs_of(Fitted(None, texts, texts))[0].categories is None
+    assert inputs_of(Fitted(None, texts[1:], texts))[0].categories == sorted(texts["word"][1:])
+    gone = pd.DataFrame({"gone": [np.nan, np.nan]})
+    assert inputs_of(Fitted(None, gone, gone))[0].minimum is None
