@@ -1,6 +1,7 @@
 """The reporter: tells the bus what came of a promotion, in order, and holds up no swap while the bus is away."""
 
 import asyncio
+from typing import Any
 
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
@@ -24,11 +25,7 @@ class Reporter:
     def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float) -> None:
         """Say that requests are answered by a champion from now on."""
         report = ModelServing(
-            predictor=self._predictor,
-            worker=self.worker,
-            version=promoted.version,
-            generation=promoted.generation,
-            ledger=promoted.ledger,
+            **self._about(promoted),
             prefetched=prefetched,
             load_ms=champion.verified.load_ms,
             verify_ms=champion.verified.verify_ms,
@@ -40,17 +37,14 @@ class Reporter:
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
-        report = ModelRejected(
-            predictor=self._predictor,
-            worker=self.worker,
-            version=promoted.version,
-            generation=promoted.generation,
-            ledger=promoted.ledger,
-            check=error.check,
-            message=str(error),
-        )
+        report = ModelRejected(**self._about(promoted), check=error.check, message=str(error))
         log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
         self._queue.put_nowait((model, report))
+
+    def _about(self, promoted: ModelPromoted) -> dict[str, Any]:
+        """Return what both reports say: who, and of which change."""
+        change = promoted.model_dump(include={"version", "generation", "ledger"})
+        return {"predictor": self._predictor, "worker": self.worker, **change}
 
     async def run(self) -> None:
         """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
