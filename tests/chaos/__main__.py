@@ -9,21 +9,25 @@ import warnings
 from pathlib import Path
 
 from tests.chaos.run import Outcome, run
+from tests.chaos.template import copy_template, make_template
 
 
 def main() -> int:
     """Run the seeds in a row; the directory of a run that fails is kept."""
     options = _options()
     warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still what many use
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="baton-chaos-"))
+    folder = (options.folder or Path(tempfile.mkdtemp(prefix="baton-chaos-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)  # root's PostgreSQL runs as another user
+    asyncio.run(make_template(folder / "template"))
     failed = False
     for seed in range(options.seed, options.seed + options.runs):
-        data_dir = folder.resolve() / f"seed-{seed}"
-        data_dir.mkdir(parents=True)
+        data_dir = folder / f"seed-{seed}"
+        copy_template(folder / "template", data_dir)
         outcome = asyncio.run(run(seed, options.kills, data_dir))
         failed |= bool(outcome.violations)
         _tell(outcome, data_dir)
+    shutil.rmtree(folder / "template")
     return int(failed)
 
 
