@@ -11,6 +11,7 @@ from shared.bus import NatsBus
 from shared.event import Stream
 from tests.chaos import checks
 from tests.chaos.evidence import Evidence
+from tests.chaos.journal import Journal
 from tests.chaos.reading import gathered
 from tests.chaos.stack import WORKERS, Stack
 from tests.chaos.witness import rows
@@ -21,15 +22,17 @@ UNPUBLISHED = "SELECT model, count(*) AS changes FROM baton.promotions WHERE pub
 LATEST_LOOK = (psycopg2.Error, NatsError, OSError, httpx.HTTPError, ValueError, KeyError)
 
 
-async def quiet(stack: Stack, bus: NatsBus, asked: Evidence, deadline_s: float) -> list[str]:
+async def quiet(stack: Stack, bus: NatsBus, asked: Evidence, journal: Journal, deadline_s: float) -> list[str]:
     """Wait until nothing is missing any more; return what still was when the deadline passed."""
-    ends, calm, missing = time.monotonic() + deadline_s, 0, ["not looked yet"]
+    ends, calm, missing, before = time.monotonic() + deadline_s, 0, ["not looked yet"], [""]
     while calm < CALM_POLLS and time.monotonic() < ends:
         try:
             missing = await _missing(stack, bus, asked)
         except LATEST_LOOK as error:
             missing = [f"evidence cannot be read: {error!r}"]
-        calm = 0 if missing else calm + 1
+        if missing != before:
+            journal.note(f"== missing: {'; '.join(missing) or 'nothing'}")
+        calm, before = 0 if missing else calm + 1, missing
         await asyncio.sleep(POLL_S)
     return missing
 

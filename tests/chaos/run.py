@@ -46,7 +46,7 @@ async def run(seed: int, kills: int, data_dir: Path) -> Outcome:
         await _havoc_under_work(workload, havoc, seed, kills)
         journal.note("== quiet")
         asked = Evidence(models=workload.models, requests=workload.requests, commands=workload.commands)
-        missing = await quiet(stack, bus, asked, QUIET_WITHIN_S)
+        missing = await quiet(stack, bus, asked, journal, QUIET_WITHIN_S)
         asked = replace(asked, worker_starts=sorted(havoc.worker_starts))
         evidence = await gathered(asked, stack.database, bus.js, stack.predictor, WORKERS)
     violations = [f"quiet never came: {fault}" for fault in missing] + checks.violations(evidence)

@@ -73,7 +73,12 @@ def _stack(data: DataDir, ports: dict[str, int], hear) -> Stack:
 def _children(data: DataDir, ports: dict[str, int], nats: str, mlflow: str, database: str) -> list[Child]:
     bus = {"BATON_NATS_URL": nats, FOLDER: str(data.root / "faults")}
     registry = {**bus, "MLFLOW_TRACKING_URI": mlflow}
-    trainer = {**registry, "BATON_TRAINER_DIR": str(data.root / "trainer"), "BATON_MAX_ATTEMPTS": "10"}
+    trainer = {
+        **registry,
+        "BATON_TRAINER_DIR": str(data.root / "trainer"),
+        "BATON_MAX_ATTEMPTS": "10",
+        "BATON_CONCURRENCY": "2",
+    }
     ledger = {**registry, "BATON_DATABASE_URL": database}
     cache = {**bus, "BATON_CACHE_DIR": str(data.root / "predictor"), "BATON_PREDICTOR_NAME": "predictor"}
     return [

@@ -17,7 +17,7 @@ from shared.events import PromotionRequested, TrainRequested
 from shared.registry import CHAMPION, TAG_BUNDLE, TAG_REQUEST
 from tests.chaos.journal import Journal
 
-REQUEST_EVERY_S = 8.0
+REQUEST_EVERY_S = 10.0
 COMMAND_EVERY_S = 3.0
 OUTSIDER_EVERY_S = 1.0
 POLL_S = 0.5
