@@ -25,8 +25,8 @@ TEMPLATES: dict[type[Event], str] = {
     RunProgress: "step {e.step} of {e.of}: {e.message}",
     RunFinished: "version {e.version} trained: {metrics}",
     RunFailed: "run failed ({e.kind}): {e.message}",
-    PromotionRequested: "{e.action} {e.version} requested by {e.actor}",
-    PromotionDecided: "{e.action} {e.version} {e.verdict}: {e.reason}",
+    PromotionRequested: "{what} requested by {e.actor}",
+    PromotionDecided: "{what} {e.verdict}: {e.reason}",
     ModelPromoted: "version {e.version} is champion (generation {e.generation}) by {e.actor}: {e.reason}",
     ModelWithdrawn: "withdrawn (generation {e.generation}) by {e.actor}: {e.reason}",
     ModelServing: "version {e.version} serves on worker {e.worker}, {e.delay_ms:.1f} ms after the commit",
@@ -36,7 +36,8 @@ TEMPLATES: dict[type[Event], str] = {
 
 def sentence(event: Event) -> str:
     """Say in one line what happened."""
-    return TEMPLATES[type(event)].format(e=event, metrics=metrics(getattr(event, "metrics", {})))
+    what = f"{getattr(event, 'action', '')} {getattr(event, 'version', '')}".strip()
+    return TEMPLATES[type(event)].format(e=event, what=what, metrics=metrics(getattr(event, "metrics", {})))
 
 
 def metrics(values: dict[str, float]) -> str:

@@ -143,7 +143,7 @@ class PromotionRequested(Event):
     stream = Stream.COMMANDS
 
     action: Action = "promote"
-    version: str = Field(default="", pattern=r"^(auto|previous|[0-9]{1,18})?$")
+    version: str = Field(default="", pattern=r"^(auto|previous|[0-9]{1,9})?$")
     actor: str = Field(min_length=1)
     reason: str = ""
     keep: int | None = Field(default=None, ge=1, description="cleanup: how many versions to keep")

@@ -38,6 +38,14 @@ class Judge:
 
     async def judge(self, case: Case, standing: Standing) -> Judgement:
         """Judge a case against who is champion; raise `BatonError` where a retry may help."""
+        try:
+            return await self._by_action(case, standing)
+        except RegistryError as error:
+            if not case.final:
+                raise
+            return _judged(case.version, refuse(_rule("registry", str(error))), standing)
+
+    async def _by_action(self, case: Case, standing: Standing) -> Judgement:
         if fault := case.fault or _unusable_name(case.model):
             return _judged(case.version, refuse(_rule("command", fault)), standing)
         if case.action == "unfreeze":

@@ -16,9 +16,9 @@ import httpx
 
 from shared.bus import NatsBus
 from shared.event import subject_token
-from shared.events import BundleRef
+from shared.events import BundleRef, PromotionDecided
 from tests import bundles
-from tests.integration.kit import Versions
+from tests.integration.kit import Versions, listening_to
 from tests.servers import answers, free_port, running, wait_for
 
 BATON = str(Path(sys.executable).parent / "baton")
@@ -91,6 +91,15 @@ class Hands:
         share = 0.1 + 0.8 * uuid.uuid4().int / 2**128
         bundle = await self.bus.put_bundle(*bundles.classifier(self.folder, share))
         return await asyncio.to_thread(self.versions.plain, bundle)
+
+    async def judged(self, *, noise: float) -> PromotionDecided:
+        """Register a real classifier as its trainer would, and return the decision on it."""
+        finished = await self.versions.trained(self.bus, self.folder, noise=noise)
+        async with listening_to(self.bus, self.model, PromotionDecided) as ear:
+            await self.bus.publish(finished, self.model)
+            decided = await asyncio.wait_for(ear.next(), 30)
+        assert isinstance(decided, PromotionDecided)
+        return decided
 
     async def bundle(self, version: str) -> BundleRef:
         found = await asyncio.to_thread(self.versions.registry.version, self.model, version)

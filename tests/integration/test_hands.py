@@ -1,6 +1,7 @@
 """The command line's hands on real processes: promote, approve, roll back, clean up; history, audit, status."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from tests.integration.hands import FAILED, REFUSED, UNREACHABLE, Hands, promote
 from tests.integration.kit import Versions, new_model
 from tests.integration.predictors import Predictor, predictor_process
 
+NEEDS_APPROVAL = new_model()
+
 
 @pytest.fixture(scope="module")
 def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
@@ -28,7 +31,11 @@ def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def promoter_url(
     nats_url: str, database_url: str, tracking_uri: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    with promoter_process(nats_url, database_url, tracking_uri, tmp_path_factory.mktemp("promoter")) as promoter:
+    folder = tmp_path_factory.mktemp("promoter")
+    policy = folder / "promotion.yaml"
+    policy.write_text(json.dumps({"models": {NEEDS_APPROVAL: {"mode": "approve", "metric": "log_loss"}}}))
+    servers = (nats_url, database_url, tracking_uri)
+    with promoter_process(*servers, folder, BATON_POLICY_FILE=str(policy)) as promoter:
         yield promoter.url
 
 
@@ -187,3 +194,30 @@ async def test_parts_that_do_not_answer_and_models_that_nobody_knows(hands: Hand
     assert "no champion of nobody was ever recorded" in unknown
     nowhere = Hands("http://127.0.0.1:9", hands.versions, hands.bus, hands.folder)
     assert "no promoter answers at" in await nowhere.run("status", expect=UNREACHABLE)
+
+
+async def test_what_awaits_approval_is_shown_and_approved(hands: Hands, tracking_uri: str) -> None:
+    own = Hands(hands.promoter, Versions(tracking_uri, NEEDS_APPROVAL), hands.bus, hands.folder)
+    assert (await own.judged(noise=0.4)).verdict == "awaiting"
+    (standing,) = [row for row in (await own.run("status"))["models"] if row["model"] == NEEDS_APPROVAL]
+    assert (standing["champion"], [found["version"] for found in standing["awaiting"]]) == (None, ["1"])
+    kept = (await own.get(f"/models/{NEEDS_APPROVAL}/cleanup", keep=1)).json()
+    assert kept["deleted"] == []
+    approved = await own.run("approve", NEEDS_APPROVAL, "--actor", "ann", "--reason", "looks good")
+    assert (approved["decided"]["verdict"], approved["serving"]["version"]) == ("promoted", "1")
+
+    scored = await own.judged(noise=0.0)
+    assert scored.verdict == "awaiting"
+    assert (await own.run("promote", NEEDS_APPROVAL, "2", "--actor", "bob"))["serving"]["version"] == "2"
+    assert (await own.run("approve", NEEDS_APPROVAL, expect=REFUSED))["decided"]["verdict"] == "refused"
+    (standing,) = [row for row in (await own.get("/status")).json()["models"] if row["model"] == NEEDS_APPROVAL]
+    assert standing["awaiting"] == [], "the champion has changed since"
+
+    by_hand, first = (await own.run("history", NEEDS_APPROVAL))["changes"]
+    assert (by_hand["challenger_metrics"], by_hand["champion_metrics"]) == (
+        scored.challenger_metrics,
+        scored.champion_metrics,
+    )
+    assert (first["action"], first["actor"], first["reason"]) == ("approve", "ann", "looks good")
+    assert first["champion_metrics"] is None
+    assert first["challenger_metrics"]["roc_auc"] == by_hand["champion_metrics"]["roc_auc"]

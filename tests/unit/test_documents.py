@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.main import make_app
 from scripts.make_asyncapi import merged, services
 from shared.event import Event
 from shared.events import CATALOGUE
@@ -21,6 +22,12 @@ def test_asyncapi_is_what_the_services_say_today() -> None:
 @pytest.mark.parametrize("event", CATALOGUE, ids=lambda event: event.type)
 def test_every_event_of_the_catalogue_is_in_asyncapi(event: type[Event]) -> None:
     assert event.type in " ".join(ASYNCAPI["channels"])
+
+
+def test_every_verb_of_the_command_line_is_described() -> None:
+    described = (ROOT / "docs" / "commands.md").read_text()
+    verbs = [str(command.name or getattr(command.callback, "__name__", "")) for command in make_app().registered_commands]
+    assert [verb for verb in verbs if f"`baton {verb}" not in described] == []
 
 
 @pytest.mark.parametrize(

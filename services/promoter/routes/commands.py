@@ -28,13 +28,13 @@ class Command(BaseModel):
 class VersionCommand(Command):
     """A command on a version: a number, or empty for what the command finds by itself."""
 
-    version: str = Field(default="", pattern=r"^[0-9]{0,18}$", examples=["3"])
+    version: str = Field(default="", pattern=r"^[0-9]{0,9}$", examples=["3"])
 
 
 class PromoteCommand(Command):
     """A promotion; without a version, or with `auto`, the policy judges the best one."""
 
-    version: str = Field(default="auto", pattern=r"^(auto|[0-9]{0,18})$", examples=["3"])
+    version: str = Field(default="auto", pattern=r"^(auto|[0-9]{0,9})$", examples=["3"])
 
 
 async def give(commands: Commands, response: Response, model: str, action: Action, body: Command) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import pytest
 
 from cli.sentences import TEMPLATES, metrics, sentence
 from shared.event import Event
-from shared.events import CATALOGUE, RunFailed, RunFinished
+from shared.events import CATALOGUE, PromotionRequested, RunFailed, RunFinished
 
 
 @pytest.mark.parametrize("kind", CATALOGUE, ids=lambda kind: kind.type)
@@ -23,6 +23,13 @@ def test_a_finished_run_names_its_metrics() -> None:
         }
     )
     assert sentence(event) == "version 3 trained: roc_auc 0.900"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"), [("3", "promote 3 requested by ann"), ("", "promote requested by ann")]
+)
+def test_a_command_without_a_version_leaves_no_gap(version: str, expected: str) -> None:
+    assert sentence(PromotionRequested(version=version, actor="a")) == expected
 
 
 def test_braces_in_a_message_are_not_read_as_a_template() -> None:
