@@ -26,7 +26,9 @@ def test_every_event_of_the_catalogue_is_in_asyncapi(event: type[Event]) -> None
 
 def test_every_verb_of_the_command_line_is_described() -> None:
     described = (ROOT / "docs" / "commands.md").read_text()
-    verbs = [str(command.name or getattr(command.callback, "__name__", "")) for command in make_app().registered_commands]
+    verbs = [
+        str(command.name or getattr(command.callback, "__name__", "")) for command in make_app().registered_commands
+    ]
     assert [verb for verb in verbs if f"`baton {verb}" not in described] == []
 
 
