@@ -25,9 +25,7 @@ def test_a_finished_run_names_its_metrics() -> None:
     assert sentence(event) == "version 3 trained: roc_auc 0.900"
 
 
-@pytest.mark.parametrize(
-    ("version", "expected"), [("3", "promote 3 requested by ann"), ("", "promote requested by ann")]
-)
+@pytest.mark.parametrize(("version", "expected"), [("3", "promote 3 requested by a"), ("", "promote requested by a")])
 def test_a_command_without_a_version_leaves_no_gap(version: str, expected: str) -> None:
     assert sentence(PromotionRequested(version=version, actor="a")) == expected
 
