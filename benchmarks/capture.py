@@ -90,7 +90,7 @@ def switch(connection: psycopg2.extensions.connection, captured: bool) -> None:
     """Turn the capture's trigger on the aliases on or off."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"ALTER TABLE registered_model_aliases {'ENABLE' if captured else 'DISABLE'} TRIGGER baton_alias_changed"
+            f"ALTER TABLE registered_model_aliases {'ENABLE' if captured else 'DISABLE'} TRIGGER baton_alias"
         )
 
 

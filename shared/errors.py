@@ -21,6 +21,10 @@ class ForbiddenError(BatonError):
     """The bus or a service does not let this user do what was asked."""
 
 
+class TablesError(SettingsError):
+    """MLflow's tables in the database are not as the capture reads them; the message names each difference."""
+
+
 class StackError(BatonError):
     """The stack on this machine cannot start, or is held by somebody else."""
 

@@ -1,75 +1,103 @@
-"""Installing the ledger and the capture in MLflow's database, once, however many promoters start."""
+"""Installing the ledger, and the capture in MLflow's database, once, however many promoters start."""
 
 import asyncio
+import hashlib
+import time
 from importlib.resources import files
 
 from psycopg2.extras import RealDictCursor
 from psycopg2.sql import SQL, Identifier
 
 from services.promoter.database import Database
-from shared.errors import UnreachableError
+from services.promoter.tables import COLUMNS, EXPECTED, differences
+from shared.errors import TablesError
+from shared.telemetry import logger
 
 PACKAGE = "services.promoter"
-CAPTURE = 2  # grows with every change of capture.sql
 LOCK = 0x4261746F6E01  # "Baton" and a number: advisory locks share one space of keys per database
+POLL_S, TELL_S = 0.25, 10.0
+# Who waits for a lock makes everybody wait who comes later, so ask briefly and again. Shorter than PostgreSQL's
+# deadlock_timeout (1 s): should a migration of MLflow's and this one wait for each other, this one gives way.
+LOCK_TIMEOUT = "300ms"
 
-# MLflow's first migration creates these tables early and their column `workspace` last.
-MLFLOW_IS_READY = """
-    SELECT count(*) = 3 AS ready FROM pg_attribute WHERE attname = 'workspace' AND NOT attisdropped AND attrelid IN (
-        to_regclass('registered_model_aliases'), to_regclass('model_versions'), to_regclass('model_version_tags')
+# Read from the catalogue: a migration of MLflow's that rebuilds a table takes its triggers along.
+TRIGGERS_IN_PLACE = """
+    SELECT count(*) = 4 AS in_place FROM pg_trigger t
+    WHERE t.tgenabled IN ('O', 'A') AND (t.tgname, t.tgrelid) IN (
+        ('baton_alias', to_regclass('registered_model_aliases')),
+        ('baton_stage', to_regclass('model_versions')),
+        ('baton_request', to_regclass('model_version_tags')),
+        ('baton_judge', to_regclass('baton.touched'))
     )
 """
-# Read from the catalogue on every start: a migration of MLflow's that rebuilds a table takes its triggers along.
-CAPTURE_IS_INSTALLED = """
-    SELECT count(*) = 3 AS installed FROM pg_trigger t
-    WHERE t.tgenabled <> 'D' AND (t.tgname, t.tgrelid) IN (
-        ('baton_alias_changed', to_regclass('registered_model_aliases')),
-        ('baton_stage_changed', to_regclass('model_versions')),
-        ('baton_request_tagged', to_regclass('model_version_tags'))
-    )
-"""
+
+log = logger(__name__)
 
 
-async def migrate(database: Database, deadline_s: float = 120.0) -> None:
-    """Bring schema `baton` and the triggers up to date, waiting for MLflow to create its own tables first."""
-    try:
-        async with asyncio.timeout(deadline_s):
-            await _mlflow_tables(database)
-    except TimeoutError as error:
-        raise UnreachableError(
-            f"MLflow's tables did not appear in the database within {deadline_s:.0f} s: "
-            "start `mlflow server` (3.17 or newer) on BATON_DATABASE_URL"
-        ) from error
-    await database.run(_install)
+async def migrate(database: Database, deadline_s: float = 120.0, *, with_triggers: bool = True) -> None:
+    """Bring schema `baton` up to date, and the triggers on MLflow's tables once these are there.
+
+    Raise `TablesError` naming what differs if MLflow's tables are not as expected by then; nothing is installed before.
+    """
+    if with_triggers:
+        await _mlflow_tables(database, deadline_s)
+    await database.run(lambda cursor: _install(cursor, with_triggers=with_triggers), deadline_s)
 
 
-async def _mlflow_tables(database: Database) -> None:
-    while True:
-        if await database.run(_ready):
-            return
-        await asyncio.sleep(0.25)
+async def repair_triggers(database: Database) -> bool:
+    """Install the triggers again if one is missing, and return whether one was.
+
+    Raise `TablesError` if MLflow's tables are not as expected.
+    """
+    (row,) = await database.all(TRIGGERS_IN_PLACE)
+    if row["in_place"]:
+        return False
+    await migrate(database, deadline_s=0)
+    return True
 
 
-def _ready(cursor: RealDictCursor) -> bool:
-    return bool(_one(cursor, MLFLOW_IS_READY)["ready"])
+async def _mlflow_tables(database: Database, deadline_s: float) -> None:
+    """Wait for MLflow: its first migration creates tables early and their column `workspace` last."""
+    ends = time.monotonic() + deadline_s
+    tell_at = 0.0
+    while faults := differences(await database.all(COLUMNS, list(EXPECTED))):
+        if time.monotonic() >= ends:
+            raise TablesError(
+                f"MLflow's tables are not as the capture reads them: {'; '.join(faults)}. Start `mlflow server` "
+                "(3.17 or newer) on BATON_DATABASE_URL and run `mlflow db upgrade`, or set BATON_CAPTURE=poll"
+            )
+        if time.monotonic() >= tell_at:
+            log.info("waiting for MLflow's tables", missing=faults)
+            tell_at = time.monotonic() + TELL_S
+        await asyncio.sleep(POLL_S)
 
 
-def _install(cursor: RealDictCursor) -> None:
+def _install(cursor: RealDictCursor, *, with_triggers: bool) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-    cursor.execute("SET LOCAL lock_timeout = '3s'")  # never stand long in the queue before MLflow's tables
+    cursor.execute("SELECT set_config('lock_timeout', %s, true)", (LOCK_TIMEOUT,))
     cursor.execute("CREATE SCHEMA IF NOT EXISTS baton")
     cursor.execute("CREATE TABLE IF NOT EXISTS baton.schema_version (version integer NOT NULL)")
-    cursor.execute("ALTER TABLE baton.schema_version ADD COLUMN IF NOT EXISTS capture integer NOT NULL DEFAULT 0")
-    known = _one(cursor, "SELECT version, capture FROM baton.schema_version")
+    known = _one(cursor, "SELECT version FROM baton.schema_version")
     if not known:
         cursor.execute("INSERT INTO baton.schema_version VALUES (0)")
     for script in scripts()[int(str(known.get("version", 0))) :]:
         cursor.execute(script)
     cursor.execute("UPDATE baton.schema_version SET version = %s", (len(scripts()),))
-    if known.get("capture") != CAPTURE or not _one(cursor, CAPTURE_IS_INSTALLED)["installed"]:
+    _install_functions(cursor, with_triggers=with_triggers)
+
+
+def _install_functions(cursor: RealDictCursor, *, with_triggers: bool) -> None:
+    texts = [_text("recording.sql")] + ([_text("capture.sql")] if with_triggers else [])
+    digest = hashlib.sha256("".join(texts).encode()).hexdigest()
+    is_known = _one(cursor, "SELECT capture FROM baton.schema_version")["capture"] == digest
+    if is_known and (not with_triggers or _one(cursor, TRIGGERS_IN_PLACE)["in_place"]):
+        return
+    if with_triggers:
         _use_mlflow_schema(cursor)
-        cursor.execute(files(PACKAGE).joinpath("capture.sql").read_text(encoding="utf-8"))
-        cursor.execute("UPDATE baton.schema_version SET capture = %s", (CAPTURE,))
+    for text in texts:
+        cursor.execute(text)
+    cursor.execute("UPDATE baton.schema_version SET capture = %s", (digest,))
+    log.info("capture installed", with_triggers=with_triggers, digest=digest[:12])
 
 
 def _use_mlflow_schema(cursor: RealDictCursor) -> None:
@@ -91,6 +119,10 @@ def _one(cursor: RealDictCursor, query: str) -> dict[str, object]:
     cursor.execute(query)
     row = cursor.fetchone()
     return dict(row) if row else {}
+
+
+def _text(name: str) -> str:
+    return files(PACKAGE).joinpath(name).read_text(encoding="utf-8")
 
 
 def scripts() -> list[str]:

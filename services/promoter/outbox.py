@@ -91,9 +91,7 @@ class Outbox:
         """Capture what the triggers could not; return the models that were out of step."""
         models = [row["model"] for row in await self._database.all(OUT_OF_STEP)]
         for model in models:  # one transaction each: never hold two models' locks
-            await self._database.do(
-                "SELECT baton.capture(%s, 'unknown (MLflow): alias champion found moved', false)", model
-            )
+            await self._database.do("SELECT baton.capture(%s, 'alias champion found moved', false)", model)
         return models
 
     async def mirror_stages(self) -> None:

@@ -212,12 +212,17 @@ async def test_a_deletion_withdraws(relay: None, versions: Versions, ear: Ear, w
     assert withdrawn.reason == "unknown (MLflow): alias champion deleted"
 
 
-async def test_a_renamed_model_is_withdrawn_and_promoted(versions: Versions, records: Records) -> None:
-    version, new_name = versions.plain(), new_model()
-    versions.client.set_registered_model_alias(versions.model, "champion", version)
-    versions.client.rename_registered_model(versions.model, new_name)
-    (withdrawn, _), (promoted,) = await records.history(versions.model, 9), await records.history(new_name, 9)
+async def test_a_renamed_model_is_followed(versions: Versions, records: Records, database: Database) -> None:
+    version, old_name, new_name = versions.plain(), versions.model, new_model()
+    versions.client.set_registered_model_alias(old_name, "champion", version)
+    await database.do("UPDATE baton.models SET frozen = true, frozen_by = 'ann' WHERE model = %s", old_name)
+    versions.client.rename_registered_model(old_name, new_name)
+    (withdrawn, _), (promoted,) = await records.history(old_name, 9), await records.history(new_name, 9)
     assert (withdrawn["kind"], promoted["kind"], promoted["version"]) == ("withdrawn", "promoted", version)
+    assert withdrawn["reason"] == f"unknown (MLflow): renamed to {new_name}"
+    assert promoted["reason"] == f"unknown (MLflow): renamed from {old_name}"
+    frozen = {row["model"]: (row["frozen"], row["frozen_by"]) for row in await records.standings()}
+    assert (frozen[old_name], frozen[new_name]) == ((False, None), (True, "ann"))
 
 
 async def test_a_version_without_a_bundle_is_rejected_and_the_relay_moves_on(
@@ -343,14 +348,17 @@ async def test_promoters_that_start_at_once_migrate_once(database_url: str, trac
         cursor.execute("SELECT count(*) FROM baton.schema_version")
         assert cursor.fetchone() == (1,)
         cursor.execute("SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'baton_%'")
-        assert cursor.fetchone() == (3,)
+        assert cursor.fetchone() == (4,)
     connection.close()
 
 
 async def test_mlflow_may_change_its_tables(versions: Versions, database: Database, database_url: str) -> None:
     """No trigger of ours stands in the way of a migration; tried in a transaction that is rolled back."""
+    versions.client.set_registered_model_alias(versions.model, "champion", versions.plain())
     connection = psycopg2.connect(database_url)
     cursor = connection.cursor()
+    cursor.execute("UPDATE registered_model_aliases SET workspace = 'default'")  # as migrations do before they alter
+    cursor.execute("UPDATE model_versions SET current_stage = 'Production'")
     cursor.execute("ALTER TABLE registered_model_aliases ALTER COLUMN version TYPE bigint")
     cursor.execute("ALTER TABLE model_versions ALTER COLUMN current_stage TYPE text")
     cursor.execute("ALTER TABLE model_versions DROP COLUMN current_stage")
