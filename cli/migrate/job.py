@@ -22,6 +22,7 @@ from cli.migrate.logged_model import read_logged_model
 from cli.migrate.plan import EXPERIMENT, MODEL, OnConflict, Plan, Taken, make_plan, read_taken
 from cli.migrate.pool import Pool
 from cli.migrate.progress import Meter
+from cli.migrate.registered import Registered
 from cli.migrate.report import Report
 from cli.migrate.run import read_run
 from cli.migrate.target import (
@@ -62,6 +63,11 @@ class Options:
     backup: Path | None = None
     processes: int = 2
     verify: Verify = Verify.SAMPLE
+
+    @property
+    def is_partial(self) -> bool:
+        """Tell whether only a part of the source was chosen."""
+        return bool(self.only) or self.since is not None
 
     @property
     def source(self) -> str:
@@ -211,7 +217,7 @@ def _write(options: Options, connection: Connection, plan: Plan, report: Report,
                     ):
                         report.written[name] = report.written.get(name, 0) + number
     with timed(report, "registered models"):
-        _write_models(writer, plan, report)
+        _write_models(writer, plan, options, report)
 
 
 def _batches(
@@ -228,9 +234,18 @@ def _batches(
             yield Batch(kind, planned.experiment.id, number, datasets, left[begin : begin + BATCH])
 
 
-def _write_models(writer: Writer, plan: Plan, report: Report) -> None:
+def _covered(writer: Writer, plan: Plan) -> list[Registered]:
+    """Return the registered models all of whose versions come from migrated runs; others wait for a whole migration."""
+    with transaction(writer.connection) as cursor:
+        runs = records.done(cursor, writer.source, RUN).keys()
+    return [model for model in plan.models if all(version.run_id in runs for version in model.versions)]
+
+
+def _write_models(writer: Writer, plan: Plan, options: Options, report: Report) -> None:
     """Write the registry, and when all of it stands, the champions: predictors see nothing half-way."""
     originals = {new: old for old, new in plan.renamed.items()}
+    if options.is_partial:
+        plan.models = _covered(writer, plan)
     for model in plan.models:
         written = writer.model(model, originals.get(model.name, model.name))
         report.written[MODEL] = report.written.get(MODEL, 0) + written

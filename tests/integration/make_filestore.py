@@ -42,9 +42,10 @@ def first_run(client: MlflowClient, name: str) -> str:
         mlflow.log_input(rows, "training", tags={"kind": "tiny"})
         with mlflow.start_run(nested=True, run_name="child"):
             mlflow.log_metric("child", 1.0)
+        more = {"input_example": x, "pip_requirements": ["scikit-learn"]}  # not asked of pip, which takes seconds
         for labels in ([0, 0, 1, 1], [0, 1, 1, 1]):
             model = LogisticRegression().fit(x, labels)
-            mlflow.sklearn.log_model(model, name="model", registered_model_name=f"model {name}", input_example=x)
+            mlflow.sklearn.log_model(model, name="model", registered_model_name=f"model {name}", **more)
         mlflow.log_metric("before the model", 0.5, step=1)
     return str(run.info.run_id)
 

@@ -1,14 +1,18 @@
 """`baton migrate`: FileStores that MLflow wrote, moved into PostgreSQL and read back through MLflow's client."""
 
 import json
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
 import pytest
 
 from tests.integration.filestores import (
+    BATON,
     Database,
     baton_migrate,
     everything,
@@ -17,6 +21,7 @@ from tests.integration.filestores import (
     make_store,
     template,
 )
+from tests.integration.raw_filestore import experiment, model, old_run, run, value, version
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's SQL store and stages warn of themselves
 
@@ -40,7 +45,7 @@ def target(database_url: str, template_name: str, tmp_path: Path) -> Iterator[Da
 def test_every_field_is_equal_through_mlflow_s_client(
     store: Path, target: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = baton_migrate(store, target, "--json")
+    done = baton_migrate(store, target, "--json", verify="full")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["in_target"] == {"experiment": 5, "run": 207, "logged model": 6, "registered model": 3}
@@ -75,3 +80,165 @@ def test_new_experiments_and_versions_get_numbers_that_are_free(store: Path, tar
     run = target.client.create_run(number)
     made = target.client.create_model_version("model beta", run.info.artifact_uri, run.info.run_id)
     assert str(made.version) == "3"
+
+
+def test_layouts_of_older_lines(tmp_path: Path, target: Database) -> None:
+    root = tmp_path / "mlruns"
+    folder = experiment(root, "3", "of 2018")
+    old = old_run(folder, "c" * 32)
+    (folder / "meta.yaml").write_text("artifact_location: ./mlruns/3\nexperiment_id: 3\nname: of 2018\n")
+    newer = run(experiment(root, "4", "of 2022"), "d" * 32)
+    registered = model(root, "classic")
+    version(registered, 1, old, current_stage="Production", version="1")
+    version(registered, 2, newer, current_stage="Staging")
+    value(newer, "artifacts/model/MLmodel", "flavors: {}\n")
+    done = baton_migrate(root, target, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = target.client.get_run("c" * 32)
+    info = (found.info.run_name, found.info.user_id, found.info.status, found.info.start_time)
+    assert info == ("old name", "bob", "FAILED", 1_540_000_001_000)
+    history = target.client.get_metric_history("c" * 32, "m")
+    assert [(m.value, m.timestamp, m.step) for m in history] == [(0.5, 1540000001, 0), (0.25, 1540000002, 0)]
+    champion = target.client.get_model_version_by_alias("classic", "champion")
+    assert champion.source == f"{found.info.artifact_uri}/model"
+    assert (Path(str(champion.source)) / "MLmodel").read_text() == "flavors: {}\n"
+
+
+@pytest.fixture
+def used(tmp_path: Path, target: Database) -> Path:
+    """Put an experiment and a model into the target whose names the source has too; return the source."""
+    root = tmp_path / "mlruns"
+    own = run(experiment(root, "7", "clash"))
+    run(experiment(root, "8", "other"), "e" * 32)
+    version(model(root, "clash"), 1, own, current_stage="Production")
+    theirs = target.client.create_experiment("clash", tags={"theirs": "yes"})
+    made = target.client.create_run(theirs, run_name="theirs")
+    target.client.create_registered_model("clash", description="theirs")
+    target.client.create_model_version("clash", made.info.artifact_uri, made.info.run_id)
+    return root
+
+
+def theirs(target: Database) -> dict[str, Any]:
+    """Return what was in the target before."""
+    found = everything(target.client)
+    return {
+        "experiment": found["experiments"]["clash"],
+        "runs": [run for run in found["runs"].values() if run["info"][0] == "theirs"],
+        "model": found["registry"]["clash"],
+    }
+
+
+def test_names_that_clash_stop_a_migration_before_it_writes(used: Path, target: Database) -> None:
+    before = everything(target.client)
+    done = baton_migrate(used, target)
+    assert done.returncode == 1
+    assert "experiment 'clash', model 'clash' already" in done.stderr
+    assert everything(target.client) == before
+
+
+def test_names_that_clash_are_skipped(used: Path, target: Database) -> None:
+    before = theirs(target)
+    done = baton_migrate(used, target, "--on-conflict", "skip", "--json")
+    assert done.returncode == 5
+    report = json.loads(done.stdout)
+    assert (report["in_target"]["run"], report["in_target"]["registered model"]) == (1, 0)
+    assert theirs(target) == before
+
+
+def test_names_that_clash_are_renamed_and_a_second_attempt_keeps_the_names(used: Path, target: Database) -> None:
+    before = theirs(target)
+    for _ in range(2):
+        done = baton_migrate(used, target, "--on-conflict", "rename", "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["in_target"]["run"] == 2
+        assert theirs(target) == before
+        client = target.client
+        assert client.get_experiment_by_name("clash-migrated") is not None
+        assert str(client.get_model_version_by_alias("clash-migrated", "champion").version) == "1"
+    names = [found.name for found in target.client.search_experiments()]
+    assert sorted(names) == ["Default", "clash", "clash-migrated", "other"]
+
+
+def test_a_run_that_the_target_has_of_its_own_is_not_touched(tmp_path: Path, target: Database) -> None:
+    root = tmp_path / "mlruns"
+    own = run(experiment(root, "7", "x"))
+    number = target.client.create_experiment("y")
+    target.query("INSERT INTO runs (run_uuid, experiment_id, name) VALUES (%s, %s, 'theirs')", own.name, number)
+    done = baton_migrate(root, target, "--json")
+    assert done.returncode == 5
+    assert "of its own" in json.loads(done.stdout)["findings"][0]["reason"]
+    assert target.query("SELECT name FROM runs WHERE run_uuid = %s", own.name) == [("theirs",)]
+
+
+def test_a_rehearsal_changes_nothing_and_names_every_problem(used: Path, target: Database) -> None:
+    value(used / "8" / ("e" * 32), "metrics/m", "half a li")
+    before = target.query("SELECT count(*) FROM pg_tables")
+    done = baton_migrate(used, target, "--dry-run", "--on-conflict", "rename", "--json")
+    report = json.loads(done.stdout)
+    assert done.returncode == 5
+    assert {finding["action"] for finding in report["findings"]} == {"quarantined", "noted"}
+    assert target.query("SELECT count(*) FROM pg_tables") == before
+    assert not target.artifacts.exists()
+
+
+def test_only_one_experiment_and_only_later_runs(tmp_path: Path, target: Database) -> None:
+    root = tmp_path / "mlruns"
+    early = run(experiment(root, "1", "one"), "a" * 32)
+    late = run(root / "1", "b" * 32, start_time=1_700_000_000_000)
+    run(experiment(root, "2", "two"))
+    version(model(root, "of one"), 1, late)
+    version(model(root, "of both"), 1, early)
+    done = baton_migrate(root, target, "--only", "one", "--since", "2023-01-01", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert target.query("SELECT run_uuid FROM runs") == [("b" * 32,)]
+    assert [found.name for found in target.client.search_registered_models()] == ["of one"]
+    whole = json.loads(baton_migrate(root, target, "--json").stdout)
+    assert whole["in_target"] == {"experiment": 2, "run": 3, "logged model": 0, "registered model": 2}
+
+
+def test_a_backup_is_checked_and_kept(tmp_path: Path, target: Database) -> None:
+    run(experiment(tmp_path / "mlruns", "1", "one"))
+    command = [BATON, "migrate", str(tmp_path / "mlruns"), "--to", target.url, "--backup-dir", str(tmp_path), "--json"]
+    command += ["--verify", "off"]
+
+    def migrate() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+
+    first = json.loads(migrate().stdout)
+    with tarfile.open(first["backup"]) as archive:
+        assert "mlruns/1/meta.yaml" in archive.getnames()
+    assert json.loads(migrate().stdout)["backup_digest"] == first["backup_digest"]
+    Path(first["backup"]).write_bytes(b"damaged")
+    again = migrate()
+    assert again.returncode == 1
+    assert "is damaged" in again.stderr
+
+
+def test_a_verification_finds_what_was_changed_since(store: Path, target: Database) -> None:
+    assert baton_migrate(store, target).returncode == 0
+    target.query("UPDATE params SET value = 'other' WHERE key = 'depth' AND value = '5'")
+    target.query("DELETE FROM metrics WHERE key = 'endless'")
+    note = next(target.artifacts.rglob("of run.txt"))
+    note.write_text("other")
+    command = [BATON, "migrate", "verify", str(store), "--to", target.url, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 1
+    kinds = json.loads(done.stdout)["verification"]["kinds"]
+    assert {kind for kind, tally in kinds.items() if not tally["equal"]} == {"param", "metric point", "artifact folder"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["/nowhere"], "is no folder"),
+        ([".", "--to", "mysql://x/y"], "only PostgreSQL"),
+        ([".", "--to", "postgresql://127.0.0.1:1/x"], "does not answer"),
+    ],
+)
+def test_wrong_use_is_one_sentence(words: list[str], says: str, tmp_path: Path) -> None:
+    run(experiment(tmp_path / "mlruns", "1", "one"))
+    command = [BATON, "migrate", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode in {1, 4}
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr

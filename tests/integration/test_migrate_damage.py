@@ -36,7 +36,7 @@ def migrated(database_url: str, databases: str, tmp_path_factory: pytest.TempPat
     folder = tmp_path_factory.mktemp("damaged")
     places = build(folder / "mlruns")
     with fresh(database_url, databases, folder / "artifacts") as database:
-        done = baton_migrate(folder / "mlruns", database, "--json")
+        done = baton_migrate(folder / "mlruns", database, "--json", verify="full")
         assert done.stdout, done.stderr
         yield Migrated(database, json.loads(done.stdout), done.returncode, places)
 

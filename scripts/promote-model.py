@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+# ruff: noqa: N999 - the name that people know
+"""The old promotion command, kept for scripts and habits: it leads on to `baton`.
+
+promote-model.py --auto | --list | --cleanup | MODEL [VERSION]
+"""
+
+import os
+import sys
+from pathlib import Path
+
+VERBS = {"--auto": ["promote", "--auto"], "--list": ["models"], "--cleanup": ["cleanup"]}
+
+
+def translated(words: list[str]) -> list[str] | None:
+    """Return the words of `baton` that mean the same, None for words that mean nothing."""
+    if words and words[0] in VERBS:
+        return [*VERBS[words[0]], *words[1:]]
+    if words and not words[0].startswith("-"):
+        return ["promote", *words]
+    return None
+
+
+def main() -> None:
+    """Lead on to `baton`, whose answer and exit code are passed on."""
+    words = translated(sys.argv[1:])
+    if words is None:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
+    print(f"promote-model.py is deprecated: baton {' '.join(words)}", file=sys.stderr)
+    baton = Path(__file__).resolve().parents[1] / ".venv" / "bin" / "baton"
+    os.execv(str(baton), [str(baton), *words])  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

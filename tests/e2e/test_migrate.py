@@ -1,0 +1,47 @@
+"""The old champion of a FileStore serves after one command."""
+
+import json
+import urllib.parse
+from pathlib import Path
+
+import httpx
+import mlflow
+import pytest
+
+from tests.integration.filestores import make_store
+from tests.servers import wait_for
+from tests.stack import running_stack
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")  # MLflow warns of stages
+def test_the_old_champion_of_a_filestore_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_store(tmp_path / "mlruns", runs=2)
+    with running_stack(["up"], tmp_path / "stack") as stack:
+        done = stack.baton("migrate", str(source), "--backup-dir", str(tmp_path), "--json")
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        assert report["champions"] == {"model alpha": 1, "model beta": 2}
+        assert Path(report["backup"]).name.startswith("mlruns-backup-")
+        predictor = stack.state.urls["predictor"]
+
+        def predicts(model: str) -> dict[str, object]:
+            url = f"{predictor}/models/{urllib.parse.quote(model)}/predict"
+            answer = httpx.post(url, json=[{"x0": 0.0}, {"x0": 3.0}])
+            return dict(answer.json()) if answer.status_code == 200 else {}
+
+        for model, version in (("model alpha", "1"), ("model beta", "2")):
+            wait_for(f"{model} to be served", lambda model=model: bool(predicts(model)), 100)  # type: ignore[misc]
+            answer = predicts(model)
+            assert answer["version"] == version
+            assert [each["prediction"] for each in answer["predictions"]] == [0, 1]  # type: ignore[attr-defined]
+
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.state.urls["mlflow"])
+        client = mlflow.MlflowClient(stack.state.urls["mlflow"], stack.state.urls["mlflow"])
+        numbers = [str(number) for number in report["experiments"].values()]
+        run = client.search_runs(numbers, "attributes.run_name = 'run 1'")[0]
+        assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/of run.txt") == "note 1"
+
+        verified = stack.baton("migrate", "verify", str(source), "--json")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+        assert "artifact folder" in json.loads(verified.stdout)["verification"]["kinds"]
