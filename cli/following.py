@@ -21,6 +21,7 @@ class Outcome:
     decided: PromotionDecided | None = None
     rejected: ModelRejected | None = None
     serving: list[ModelServing] = field(default_factory=list)
+    gave_up: str = ""
 
     @property
     def over(self) -> bool:
@@ -31,7 +32,9 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 done (or awaiting approval), 1 rejected by the predictors, 3 refused."""
+        """0 done (or awaiting approval), 1 rejected by the predictors, 3 refused, 4 waited in vain."""
+        if self.gave_up:
+            return output.UNREACHABLE
         if self.rejected is not None:
             return output.FAILED
         return output.REFUSED if self.decided is None or self.decided.verdict == "refused" else output.DONE
@@ -79,7 +82,8 @@ class Outcome:
             "serving": self.serving[0] if self.serving else None,
             "rejected": self.rejected,
         }
-        return {"request_id": self.request_id} | dumped(events)
+        vain = {"gave_up": self.gave_up} if self.gave_up else {}
+        return {"request_id": self.request_id} | dumped(events) | vain
 
 
 def dumped(events: dict[str, Event | None]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from cli.asking import ask
 from cli.following import Outcome, send
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from shared.bus import NatsBus
+from shared.errors import UnreachableError
 from shared.event import subject_token
 from shared.events import PromotionRequested
 
@@ -50,7 +51,7 @@ def promote(
     if model is not None:
         return _end(_send(where, model, command, wait_s), waited=wait, as_json=as_json)
     names = [found["model"] for found in ask("promoter", where.promoter, "GET", "/models")["models"]]
-    outcomes = {name: _send(where, name, command, wait_s) for name in names}
+    outcomes = asyncio.run(_send_all(where, names, command, wait_s))
     if as_json:
         output.print_json({"models": {name: outcome.as_dict() for name, outcome in outcomes.items()}})
     raise typer.Exit(_common_code(outcomes, waited=wait))
@@ -160,8 +161,23 @@ def _send(where: endpoints.Endpoints, model: str, command: PromotionRequested, w
             await send(bus, model, command, outcome, wait_s)
         return outcome
 
-    output.err.print(f"{command.action} {model} {command.version}".rstrip(), markup=False)
     return asyncio.run(over_nats())
+
+
+async def _send_all(
+    where: endpoints.Endpoints, models: list[str], command: PromotionRequested, wait_s: float | None
+) -> dict[str, Outcome]:
+    """Send a command for one model after the other; one that does not end in time does not hold up the next."""
+    outcomes = {model: Outcome(str(uuid.uuid4())) for model in models}
+    async with NatsBus(where.bus, "cli") as bus:
+        for model, outcome in outcomes.items():
+            output.err.print(model, markup=False)
+            try:
+                await send(bus, model, command, outcome, wait_s)
+            except UnreachableError as error:
+                outcome.gave_up = str(error)
+                output.err.print(f"  {error}", markup=False)
+    return outcomes
 
 
 def _end(outcome: Outcome, *, waited: bool, as_json: bool) -> None:

@@ -96,6 +96,14 @@ def test_what_predictors_said_before_the_decision_does_not_count(generation: int
     assert found.over == counts
 
 
+def test_one_that_was_waited_for_in_vain_is_said_to_be() -> None:
+    found = Outcome("mine", gave_up="no promoter decided")
+    assert (found.exit_code, found.as_dict()) == (
+        output.UNREACHABLE,
+        {"request_id": "mine", "gave_up": "no promoter decided"},
+    )
+
+
 def test_what_is_waited_for_is_said() -> None:
     assert "no promoter decided" in Outcome("mine").missing
     assert "no predictor said that it serves it" in outcome("promoted").missing
