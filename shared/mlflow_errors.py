@@ -9,9 +9,10 @@ OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refus
 
 def unreadable(what: str, error: Exception) -> RegistryError:
     """Return the error to raise for an artifact that could not be had."""
-    is_missing = isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in ("404", "DOES_NOT_EXIST"))
-    kind = MissingArtifactError if is_missing else RegistryError
-    return kind(f"{what} cannot be read: {error}")
+    signs = ("404 Client Error", "RESOURCE_DOES_NOT_EXIST")  # not a bare 404, which may be part of a run's id
+    if isinstance(error, FileNotFoundError) or any(sign in str(error) for sign in signs):
+        return MissingArtifactError(f"MLflow has no {what}")
+    return RegistryError(f"{what} cannot be read: {error}")
 
 
 def is_missing(error: MlflowException) -> bool:

@@ -201,21 +201,24 @@ class Registry:
 
     def download(self, run_id: str, artifact: str, folder: Path) -> Path:
         """Download one artifact of a run into a folder and return its path; `MissingArtifactError` if there is none."""
-        return self._download(f"artifact {artifact} of run {run_id}", folder, run_id=run_id, artifact_path=artifact)
+
+        def find() -> str:  # not by `run_id`: MLflow then says of any failure that there is no such artifact
+            return f"{self.client.get_run(run_id).info.artifact_uri}/{artifact}"
+
+        return self._download(f"artifact {artifact} of run {run_id}", find, folder)
 
     def download_model(self, model: str, version: str, folder: Path) -> Path:
         """Download a version's MLflow model and return its folder; `MissingArtifactError` if its files are gone."""
-        what = f"the files of {model} version {version}"
-        try:
-            uri = self._patiently(lambda: self.client.get_model_version_download_uri(model, version))
-        except MlflowException as error:
-            raise unreadable(what, error) from error
-        return self._download(what, folder, artifact_uri=uri)
 
-    def _download(self, what: str, folder: Path, **where: str) -> Path:
-        places = {"dst_path": str(folder), "tracking_uri": self.tracking_uri, "registry_uri": self.tracking_uri}
+        def find() -> str:
+            return self.client.get_model_version_download_uri(model, version)
+
+        return self._download(f"files of {model} version {version}", find, folder)
+
+    def _download(self, what: str, find: Callable[[], str], folder: Path) -> Path:
+        where = {"dst_path": str(folder), "tracking_uri": self.tracking_uri, "registry_uri": self.tracking_uri}
         try:
-            return Path(self._patiently(lambda: mlflow.artifacts.download_artifacts(**where, **places)))
+            return Path(self._patiently(lambda: mlflow.artifacts.download_artifacts(find(), **where)))
         except (MlflowException, OSError) as error:
             raise unreadable(what, error) from error
 

@@ -47,15 +47,20 @@ class Follower:
 
     async def restore(self) -> None:
         """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
-        for model, change in await asyncio.to_thread(self._cache.remembered):
-            try:
-                await self._restore(model, change)
-            except BundleError as error:
-                log.warning("cached champion not served", model=model, check=error.check, error=str(error))
-            else:
-                self._orders[model].advance(change.ledger, change.generation)
+        remembered = await asyncio.to_thread(self._cache.remembered)
+        await asyncio.gather(*(self._restore(model, change) for model, change in remembered))
 
     async def _restore(self, model: str, change: Change) -> None:
+        try:
+            await self._serve_again(model, change)
+        except BundleError as error:
+            log.warning("cached champion not served", model=model, check=error.check, error=str(error))
+        except Exception:  # one model must not keep the others from being served
+            log.exception("cached champion not served", model=model)
+        else:
+            self._orders[model].advance(change.ledger, change.generation)
+
+    async def _serve_again(self, model: str, change: Change) -> None:
         slot = self._slots.of(model)
         if isinstance(change, ModelWithdrawn):
             slot.withdraw(change.ledger, change.generation)

@@ -62,16 +62,20 @@ class Bundler:
             if found.bundle is not None:
                 return found.bundle
             async with self._children:
-                with tempfile.TemporaryDirectory(prefix="baton-bundle-") as folder:
-                    return await self._stored(found, Path(folder))
+                return await self._new(found)
 
-    async def _stored(self, version: Version, folder: Path) -> BundleRef:
+    async def _new(self, version: Version) -> BundleRef:
         log.info("bundling", model=version.model, version=version.version)
         try:
-            job = await asyncio.to_thread(self._downloaded, version, folder)
-        except MissingArtifactError as error:
-            raise BundleError(str(error), "download") from error
-        made = await self._made(job, version)
+            with tempfile.TemporaryDirectory(prefix="baton-bundle-") as folder:
+                return await self._stored(version, Path(folder))
+        except (BundleError, MissingArtifactError) as error:
+            check = error.check if isinstance(error, BundleError) else "download"
+            raise BundleError(f"version {version.version} cannot be bundled: {error}", check) from error
+
+    async def _stored(self, version: Version, folder: Path) -> BundleRef:
+        job = await asyncio.to_thread(self._downloaded, version, folder)
+        made = await self._made(job)
         # Never the child's word alone: its archive has to be what its digest says.
         await asyncio.to_thread(unpack, made.archive, folder / "unpacked", made.digest)
         bundle = await self._bus.put_bundle(made.archive, made.digest)
@@ -98,13 +102,15 @@ class Bundler:
             return None
         if version.run_id is None:
             raise BundleError(f"the tag {TAG_GOLDEN} names {artifact}, but the version has no run to look in", "golden")
-        return str(self._registry.download(version.run_id, artifact, folder))
+        try:
+            return str(self._registry.download(version.run_id, artifact, folder))
+        except MissingArtifactError as error:
+            raise BundleError(f"{error}, which its tag {TAG_GOLDEN} names", "golden") from error
 
-    async def _made(self, job: Job, version: Version) -> Made:
+    async def _made(self, job: Job) -> Made:
         outcome = await run_child(job, self._settings.bundle_timeout_s)
         if outcome.check:
-            log.warning("no bundle", model=version.model, version=version.version, error=outcome.message)
-            raise BundleError(f"version {version.version} cannot be bundled: {outcome.message}", outcome.check)
+            raise BundleError(outcome.message, outcome.check)
         return Made(Path(job.archive), outcome.digest, outcome.message)
 
 

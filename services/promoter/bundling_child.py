@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def main() -> None:
     job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_end_with_promoter, daemon=True).start()
     limit = job.memory_mb * 1024 * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    with suppress(ValueError, OSError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     outcome = _done(job)
     partial = Path(job.outcome + ".partial")
     partial.write_text(json.dumps(asdict(outcome)))

@@ -194,6 +194,12 @@ async def test_what_cannot_be_bundled_is_rejected_and_the_relay_moves_on(app: Fa
     notebook.client.set_model_version_tag(notebook.model, bare, TAG_GOLDEN, "golden/none.csv")
     good = notebook.log(estimator, input_example=TABLE.head(5))
     assert (await notebook.promoted(good)).generation == 2
+    run = notebook.client.get_model_version(notebook.model, bare).run_id
+    decided = await notebook.asked_for(bare)
+    assert decided.reason == (
+        f"version {bare} cannot be bundled: MLflow has no artifact golden/none.csv of run {run}, which its tag "
+        "baton.golden names"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
