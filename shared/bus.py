@@ -30,6 +30,7 @@ from shared.errors import BundleError, EventError, ForbiddenError, PromotionConf
 from shared.event import Event
 from shared.events import BundleRef, RunFailed, RunFinished, parse
 from shared.settings import BusSettings
+from shared.stored import sequence_of
 from shared.streams import MODELS, REQUESTS
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
@@ -67,12 +68,21 @@ class Bus(Protocol):
     """What Baton asks of a bus."""
 
     async def publish(
-        self, event: Event, model: str, *, event_id: str | None = None, expected_last: int | None = None
+        self,
+        event: Event,
+        model: str,
+        *,
+        event_id: str | None = None,
+        expected_last: int | None = None,
+        again: bool = False,
     ) -> Published:
         """Store an event once per `event_id`.
 
         With `expected_last` the event is stored only if that is the sequence of the last event on its subject
         (0: there is none), else `PromotionConflictError`.
+
+        Ids are remembered for an hour or so. Who takes over from somebody that may have published longer ago says
+        `again`: then the event is looked for in the stream first.
         """
 
     async def last(self, kind: type[Event], model: str) -> tuple[int, Event] | None:
@@ -145,7 +155,13 @@ class NatsBus:
         await self.close()
 
     async def publish(
-        self, event: Event, model: str, *, event_id: str | None = None, expected_last: int | None = None
+        self,
+        event: Event,
+        model: str,
+        *,
+        event_id: str | None = None,
+        expected_last: int | None = None,
+        again: bool = False,
     ) -> Published:
         """Store an event; a publish that times out is repeated under the same id until it is acknowledged."""
         headers = cloudevents.headers(event.type, source=self._source, model=model, event_id=event_id)
@@ -158,6 +174,8 @@ class NatsBus:
 
         async def attempt() -> Published:
             self._denials.check(subject)
+            if again and (found := await sequence_of(self.js, str(event.stream), subject, event_id or "")):
+                return Published(found, duplicate=True)
             ack = await self.js.publish(subject, body, stream=event.stream, headers=headers)
             return Published(ack.seq, bool(ack.duplicate))
 

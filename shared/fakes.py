@@ -23,7 +23,13 @@ class InMemoryBus:
         self._states: dict[str, RequestState] = {}
 
     async def publish(
-        self, event: Event, model: str, *, event_id: str | None = None, expected_last: int | None = None
+        self,
+        event: Event,
+        model: str,
+        *,
+        event_id: str | None = None,
+        expected_last: int | None = None,
+        again: bool = False,
     ) -> Published:
         """Store an event once per `event_id`; as with JetStream, the expectation is checked before duplicates are."""
         if event.stream is None:

@@ -38,10 +38,13 @@ class Promoter:
         """Decide a case, say so, and carry it out; judge anew if the champion changes in between."""
         async with self._turn(case):
             while True:
-                decided = await self._decided(case)
+                standing = await self._ledger.decision_on(case.source_event)
+                decided = standing or await self._decided(case)
                 point("promoter.recorded")
                 await self._cleanup.carry_out(case.model, decided.deleted)  # first: who is told `done` finds it done
-                await self._bus.publish(decided, case.model, event_id=decided.decision)
+                point("promoter.cleaned")
+                again = standing is not None  # announced before, perhaps, and perhaps long ago
+                await self._bus.publish(decided, case.model, event_id=decided.decision, again=again)
                 point("promoter.announced")
                 if await self._carried_out(case.model, decided):
                     return decided
@@ -56,9 +59,7 @@ class Promoter:
             yield
 
     async def _decided(self, case: Case) -> PromotionDecided:
-        standing_decision = await self._ledger.decision_on(case.source_event)
-        if standing_decision is not None:
-            return standing_decision
+        """Judge a case and record the decision."""
         standing = await self._ledger.standing(case.model)
         judgement = await self._judge.judge(case, standing)
         decided = _announcement(case, standing, judgement)

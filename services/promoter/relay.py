@@ -111,7 +111,7 @@ class Relay:
         try:
             event = event_of(change, await self._bundle(change))
         except BundleError as error:
-            await self._bus.publish(rejection_of(change, error), change.model, event_id=identity)
+            await self._bus.publish(rejection_of(change, error), change.model, event_id=identity, again=True)
             log.warning("champion has no bundle", model=change.model, version=change.version, error=str(error))
             return
         point("relay.bundled")

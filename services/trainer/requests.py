@@ -58,7 +58,7 @@ class Requests:
             return
         attempt = state.attempts + 1
         outcome = state.outcome or await self._outcome(request, attempt)
-        await self._end(request.id, request.model, outcome, attempt)
+        await self._end(request.id, request.model, outcome, attempt, again=state.outcome is not None)
 
     async def cancel(self, cancelled: TrainCancelled) -> None:
         """Remember that a request is not to be carried out."""
@@ -171,12 +171,14 @@ class Requests:
             holdout=version.holdout,
         )
 
-    async def _end(self, request_id: str, model: str, outcome: RunFinished | RunFailed, attempts: int) -> None:
+    async def _end(
+        self, request_id: str, model: str, outcome: RunFinished | RunFailed, attempts: int, *, again: bool = False
+    ) -> None:
         """Say how a request ended: kept before it is said, so that nobody who takes over says something else."""
         state = RequestState(state="started", model=model, attempts=attempts, outcome=outcome)
         await self._bus.set_request_state(request_id, state)
         point("trainer.noted")
-        await self._bus.publish(outcome, model, event_id=f"{request_id}:ended")
+        await self._bus.publish(outcome, model, event_id=f"{request_id}:ended", again=again)
         point("trainer.published")
         ended = state.model_copy(update={"state": "finished" if isinstance(outcome, RunFinished) else "failed"})
         await self._bus.set_request_state(request_id, ended)

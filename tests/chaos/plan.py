@@ -19,23 +19,23 @@ POINT_WEIGHTS = {"promoter": 3, "relay": 3, "trainer": 2, "predictor": 1}  # by 
 
 @dataclass(frozen=True)
 class Step:
-    """One act, `at_s` seconds after the havoc began: kill or stop a part, or arm a fault point."""
+    """One act, `at_s` seconds after the havoc began: kill or stop a part, or lie in wait at a fault point."""
 
     at_s: float
-    act: Literal["kill", "stop", "arm"]
+    act: Literal["kill", "stop", "ambush"]
     target: str
     in_child: bool = False
     seconds: float = 0.0
 
 
 def make_plan(seed: int, kills: int) -> list[Step]:
-    """Return the kills asked for, half as many armed fault points and a quarter as many stops, in order of time."""
+    """Return the kills asked for, half of them at fault points, and a quarter as many stops, in order of time."""
     chance = random.Random(seed)
     lasts_s = max(SHORTEST_S, kills * PACE_S)
-    killed = [_kill(chance, lasts_s) for _ in range(kills)]
-    armed = [Step(chance.uniform(0, lasts_s), "arm", _point(chance)) for _ in range(kills // 2)]
+    killed = [_kill(chance, lasts_s) for _ in range(kills - kills // 2)]
+    ambushed = [Step(chance.uniform(0, lasts_s), "ambush", _point(chance)) for _ in range(kills // 2)]
     stopped = [_stop(chance, lasts_s) for _ in range(kills // 4)]
-    return sorted(killed + armed + stopped, key=lambda step: step.at_s)
+    return sorted(killed + ambushed + stopped, key=lambda step: step.at_s)
 
 
 def _part(chance: random.Random) -> str:

@@ -71,7 +71,7 @@ def _counts(evidence: Evidence, tally: Counter[str]) -> dict[str, int]:
         "commands": len(evidence.commands),
         "kills": tally["kills"],
         "stops": tally["stops"],
-        "faults": tally["hits"],
+        "at_points": tally["faults"],
         "promotions": sum(map(len, checks.changes_of(evidence.witnessed).values())),
         "decisions": len(evidence.decided),
     }

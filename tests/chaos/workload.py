@@ -1,6 +1,7 @@
 """The work that goes on all the while: train requests, and promotions by people who know nothing of Baton, or do."""
 
 import asyncio
+import os
 import random
 import time
 import uuid
@@ -36,6 +37,10 @@ class Workload:
         self.commands: list[str] = []
         self.tally: Counter[str] = Counter()
         self._bus = bus
+        os.environ |= {
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
+        }  # or it waits minutes
         self._client = MlflowClient(mlflow, mlflow)
         self._chance = random.Random(f"work {seed}")
         self._journal = journal
