@@ -102,5 +102,17 @@ class InputError(BatonError):
         self.faults = faults
 
 
+class PredictionError(BatonError):
+    """The model fails on rows that fit its inputs; the message is the model's own."""
+
+
+class OverloadedError(BatonError):
+    """More requests are waiting than this predictor takes; ask again later."""
+
+
+class OverdueError(BatonError):
+    """The answer took longer than a request may."""
+
+
 class ComparisonError(BatonError):
     """Two models cannot be judged on the same held-out rows; the message says why."""

@@ -1,8 +1,11 @@
 """Nothing unverified serves: unpack, load, warm up, and compare with the golden answers before a model may answer."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median_low
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +16,16 @@ from shared.errors import BundleError
 
 @dataclass(frozen=True)
 class VerifiedModel:
-    """A model that gave the answers it gave when it was trained. Durations in milliseconds."""
+    """A model that gave the answers it gave when it was trained. Durations in milliseconds.
+
+    `example` is a row that it takes: what is typical of each input on its own, so that it is nobody's row.
+    """
 
     manifest: Manifest
     runtime: runtime.Runtime
     load_ms: float
     verify_ms: float
+    example: Mapping[str, Any] = field(default_factory=dict)
 
 
 def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = False) -> VerifiedModel:
@@ -33,7 +40,13 @@ def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = Fal
     golden = read_golden(folder)
     check_golden(loaded, manifest, golden)
     done = time.perf_counter()
-    return VerifiedModel(manifest, loaded, (after_load - started) * 1e3, (done - after_load) * 1e3)
+    example = {name: value for name, values in golden.columns.items() if (value := _typical(values)) is not None}
+    return VerifiedModel(manifest, loaded, (after_load - started) * 1e3, (done - after_load) * 1e3, example)
+
+
+def _typical(values: list[Any]) -> Any:
+    """Return the middle one of the values that are not missing, None if there is none."""
+    return median_low(known) if (known := [value for value in values if value is not None]) else None
 
 
 def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> None:

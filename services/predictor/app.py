@@ -6,30 +6,31 @@ A worker serves what its disk cache remembers at once, and follows the bus as so
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
 from faststream.nats import NatsBroker
+from starlette.applications import Starlette
 
 from services.predictor.routes.api import make_api
+from services.predictor.routes.front import Front
 from services.predictor.settings import PredictorSettings
 from services.predictor.worker import Worker
 from shared import settings as configuration
 from shared.telemetry import configure_logging
 
 
-def create_app(settings: PredictorSettings | None = None) -> FastAPI:
+def create_app(settings: PredictorSettings | None = None) -> Front:
     """Return one worker's application; nothing is connected to before it starts."""
     settings = settings or configuration.load(PredictorSettings)
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
     worker = Worker(settings)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with worker.running():
             yield
 
-    app = make_api(worker.slots, worker.executor, settings, worker.status, lifespan)
-    app.state.broker = worker.broker
-    return app
+    return make_api(
+        worker.slots, worker.executor, worker.gate, settings=settings, status=worker.status, lifespan=lifespan
+    )
 
 
 def create_broker() -> NatsBroker:

@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
+from services.predictor.validator import Validator
 from shared.errors import AmbiguousModelError, NoChampionError, UnknownModelError
 from shared.verification import VerifiedModel
 
 
 @dataclass(frozen=True)
 class Champion:
-    """A verified version and its place in the model's order of changes."""
+    """A verified version, its place in the model's order of changes, and what it takes."""
 
     model: str
     version: str
@@ -18,6 +20,11 @@ class Champion:
     digest: str
     verified: VerifiedModel
     since: datetime
+
+    @cached_property
+    def validator(self) -> Validator:
+        """Return what the model takes, worked out once."""
+        return Validator(self.verified.manifest.inputs)
 
 
 class Order:

@@ -15,6 +15,7 @@ from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.executor import Executor
 from services.predictor.follower import Follower
+from services.predictor.gate import Gate
 from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
 from services.predictor.reporter import Reporter
@@ -42,7 +43,8 @@ class Worker:
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
         self.slots = Slots(settings.default_model)
-        self.executor = Executor()
+        self.executor = Executor(settings.max_batch_rows)
+        self.gate = Gate(settings.max_requests)
         self.broker = make_broker(settings, "predictor")
         self._bus = NatsBus(settings, "predictor")
         self._cache = Cache(
@@ -65,7 +67,7 @@ class Worker:
             worker=seat.index if seat else 0,
             workers_ready=seats.ready_workers(self.settings.cache_dir / "workers", seat) if seat else 0,
             workers_expected=self.settings.workers,
-            ready=seat is not None and seat.ready,
+            ready=seat is not None and seat.ready and not self.gate.is_draining,
             bus=bus,
         )
 

@@ -3,56 +3,80 @@
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from shared.errors import AmbiguousModelError, BatonError, InputError, NoChampionError, UnknownModelError
-
-STATUSES: dict[type[BatonError], int] = {
-    UnknownModelError: 404,
-    AmbiguousModelError: 409,
-    InputError: 422,
-    NoChampionError: 503,
-}
+from services.predictor.routes.protocol import Call
+from shared.errors import (
+    AmbiguousModelError,
+    BatonError,
+    InputError,
+    NoChampionError,
+    OverdueError,
+    OverloadedError,
+    PredictionError,
+    UnknownModelError,
+)
 
 
 class TooLargeError(BatonError):
     """The body is larger than this predictor takes."""
 
 
-class NotJsonError(BatonError):
-    """The body is not JSON."""
+class TooSlowError(BatonError):
+    """The body did not arrive in the time that a request may take."""
 
 
-STATUSES |= {TooLargeError: 413, NotJsonError: 400}
+class UnreadableError(BatonError):
+    """The body is not what its protocol, JSON or CSV, demands."""
+
+
+class UnsupportedError(BatonError):
+    """The body is of a type, or compressed in a way, that is not taken."""
+
+
+STATUSES: dict[type[BatonError], int] = {
+    UnreadableError: 400,
+    UnknownModelError: 404,
+    TooSlowError: 408,
+    AmbiguousModelError: 409,
+    TooLargeError: 413,
+    UnsupportedError: 415,
+    InputError: 422,
+    PredictionError: 422,
+    NoChampionError: 503,
+    OverloadedError: 503,
+    OverdueError: 504,
+}
+RETRY_AFTER_S = 1
+
+
+def status_of(error: BatonError) -> int:
+    """Return the HTTP status of an error; what is not foreseen is a 500."""
+    return STATUSES.get(type(error), 500)
+
+
+def headers_of(error: BatonError) -> dict[str, str]:
+    """Return the headers that go with an error: when to come again, or that the rest of the body is not read."""
+    if isinstance(error, OverloadedError | NoChampionError):
+        return {"retry-after": str(RETRY_AFTER_S)}
+    return {"connection": "close"} if isinstance(error, TooLargeError | TooSlowError) else {}
+
+
+def dumped(content: Any) -> bytes:
+    """Return JSON; NumPy values are written as they are, NaN as null."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
 
 
 def answer(content: Any, status: int = 200) -> Response:
-    """Return a JSON response; NumPy values are written as they are."""
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    return Response(body, status, media_type="application/json")
+    """Return a JSON response."""
+    return Response(dumped(content), status, media_type="application/json")
 
 
-async def read_json(request: Request, limit: int) -> Any:
-    """Read a body of at most `limit` bytes as JSON."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLargeError(f"the body has more than {limit} bytes, the most that is taken")
+def parsed(body: bytes, call: Call) -> Any:
+    """Read a call's body, or a part of it, as JSON."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(f"the body is not JSON: {error}") from error
-
-
-def handle_errors(app: FastAPI) -> None:
-    """Turn each foreseen error into its status; what is not foreseen stays a 500."""
-
-    async def on_error(_: Request, error: Exception) -> Response:
-        if isinstance(error, InputError):
-            return answer({"detail": error.faults, "message": str(error)}, 422)
-        return answer({"detail": str(error)}, STATUSES.get(type(error), 500))  # type: ignore[arg-type]
-
-    for kind in STATUSES:
-        app.add_exception_handler(kind, on_error)
+        if packing := call.header(b"content-encoding"):
+            raise UnsupportedError(f"the body is packed ({packing}): send it as it is") from error
+        raise UnreadableError(f"the body is not JSON: {error}") from error

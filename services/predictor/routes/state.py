@@ -3,44 +3,71 @@
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter
+from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from services.predictor.routes.answers import answer
+from services.predictor.routes.openapi import Document
+from services.predictor.routes.operations import told
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 
 
-def make_router(slots: Slots, status: Callable[[], Status]) -> APIRouter:
-    """Return the routes that tell about the worker."""
-    router = APIRouter(tags=["state"])
+class State:
+    """What is told about the worker."""
 
-    @router.get("/models")
-    async def models() -> Response:
+    def __init__(self, slots: Slots, status: Callable[[], Status]) -> None:
+        self._slots = slots
+        self._status = status
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/models", self.models),
+            Route("/models/{model:path}", self.model),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+        ]
+
+    def schemas(self) -> Document:
+        """Return no schemas: what is told has no fixed form."""
+        return {}
+
+    def fixed(self, _: Champion | None) -> Document:
+        """Describe its routes."""
+        return {
+            "/models": told("Every model that was heard of, and who answers for it"),
+            "/health": told("Whether this worker lives, and how many of the predictor's workers are ready"),
+            "/ready": told("Whether this worker serves what is champion", on503="Not yet, or not any more."),
+        }
+
+    def of_model(self, path: str, champion: Champion) -> Document:
+        """Describe a model's own path."""
+        return {f"/models/{path}": told(f"Who answers for {champion.model}", on404="No such model is known here.")}
+
+    async def models(self, _: Request) -> Response:
         """Every model that was heard of, and who answers for it."""
-        described = [_described(model, slots.of(model).champion) for model in slots.models]
-        return answer({"worker": status().worker, "models": described})
+        described = [_described(model, self._slots.of(model).champion) for model in self._slots.models]
+        return answer({"worker": self._status().worker, "models": described})
 
-    @router.get("/models/{model:path}", responses={404: {"description": "No such model is known here."}})
-    async def model(model: str) -> Response:
+    async def model(self, request: Request) -> Response:
         """One model, and who answers for it."""
-        return answer(_described(model, slots.known(model).champion))
+        model = request.path_params["model"]
+        return answer(_described(model, self._slots.known(model).champion))
 
-    @router.get("/health")
-    async def health() -> Response:
+    async def health(self, _: Request) -> Response:
         """Whether this worker lives, and how many of the predictor's workers are ready."""
-        now = status()
+        now = self._status()
         counts = {"workers_ready": now.workers_ready, "workers_expected": now.workers_expected}
         return answer({"status": "ok", "worker": now.worker} | counts)
 
-    @router.get("/ready")
-    async def ready() -> Response:
+    async def ready(self, _: Request) -> Response:
         """Whether this worker serves what is champion: 200, or 503 with what is missing."""
-        now = status()
-        body = {"ready": now.ready, "bus": now.bus, "models": [champion.model for champion in slots.champions]}
+        now = self._status()
+        models = [champion.model for champion in self._slots.champions]
+        body = {"ready": now.ready, "bus": now.bus, "models": models}
         return answer(body, 200 if now.ready else 503)
-
-    return router
 
 
 def _described(model: str, champion: Champion | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from services.predictor.executor import ROWS_INLINE, Executor
+from services.predictor.gate import Gate
 from services.predictor.routes.api import make_api
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
@@ -34,8 +35,9 @@ class Predictor:
         self.slots = Slots()
         self.status = READY
         self.executor = Executor()
+        self.gate = Gate(limit=8)
         settings = PredictorSettings(max_rows=ROWS_INLINE + 1, max_body_bytes=10_000)
-        self.api = make_api(self.slots, self.executor, settings, lambda: self.status)
+        self.api = make_api(self.slots, self.executor, self.gate, settings=settings, status=lambda: self.status)
         transport = httpx.ASGITransport(self.api)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
 
@@ -209,9 +211,57 @@ async def test_health_and_readiness(predictor: Predictor) -> None:
     assert (await predictor.client.get("/health")).status_code == 200
 
 
-async def test_it_documents_itself(predictor: Predictor) -> None:
+async def test_it_documents_each_model_with_an_example_that_works(predictor: Predictor, tmp_path: Path) -> None:
+    async def paths() -> Any:
+        return (await predictor.client.get("/openapi.json")).json()["paths"]
+
     assert (await predictor.client.get("/docs")).status_code == 200
-    document = (await predictor.client.get("/openapi.json")).json()
-    post = document["paths"]["/predict"]["post"]
-    assert post["requestBody"]["content"]["application/json"]["example"]["age"] == 63
-    assert {"400", "409", "413", "422", "503"} <= post["responses"].keys()
+    assert "/models/a%20b/predict" not in await paths()
+    seen = {"minimum": 1.0, "maximum": 2.5}
+    inputs = [{"name": "x", "type": "double"} | seen, {"name": "y", "type": "double", "required": False}]
+    predictor.serve("a b", bundles.classifier(tmp_path, 0.25, inputs=inputs))
+    for path in ("/predict", "/models/a%20b/predict"):
+        post = (await paths())[path]["post"]
+        assert {"400", "404", "408", "409", "413", "422", "503", "504"} <= post["responses"].keys()
+        content = post["requestBody"]["content"]["application/json"]
+        row = content["schema"]["oneOf"][0]
+        assert row["required"] == ["x"]
+        assert row["properties"]["x"] == {
+            "type": "number", "description": "1 to 2.5 in training", "x-seen-in-training": seen,
+        }  # fmt: skip
+        assert row["properties"]["y"] == {"type": ["number", "null"]}
+        assert (await predictor.client.post(path, json=content["example"])).status_code == 200
+    predictor.slots.of("a b").withdraw("l", 2)
+    assert "/models/a%20b/predict" not in await paths(), "it follows what is served"
+
+
+async def test_columns_in_a_list_out(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.75))
+    asked = {"columns": {"x": [1, 2, 3], "y": [None, 1.5, 2]}}
+    answer = await predictor.client.post("/predict", json=asked)
+    assert [row["prediction"] for row in answer.json()["predictions"]] == [1, 1, 1]
+    assert (answer.headers["baton-model"], answer.headers["baton-version"]) == ("heart", "1")
+
+
+async def test_what_is_no_route(predictor: Predictor) -> None:
+    assert (await predictor.client.get("/nothing")).json() == {"detail": "Not Found"}
+    assert (await predictor.client.get("/predict")).status_code == 404
+    assert (await predictor.client.post("/models/x")).status_code == 405
+
+
+async def test_more_requests_than_are_taken_are_shed(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    predictor.gate.inside = 8
+    answer = await predictor.client.post("/predict", json={"x": 1})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert "8 requests are waiting" in answer.json()["detail"]
+    predictor.gate.inside = 7
+    assert (await predictor.client.post("/predict", json={"x": 1})).status_code == 200
+    assert predictor.gate.inside == 7
+
+
+async def test_while_it_drains_clients_are_asked_to_leave(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    predictor.gate.is_draining = True
+    for answer in (await predictor.client.post("/predict", json={"x": 1}), await predictor.client.get("/health")):
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")

@@ -1,6 +1,7 @@
 """Rows against a model's inputs: every fault is named, and nothing but a fault is refused."""
 
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.predictor.schemas import columns_of, rows_of
-from shared.bundle import Column, Columns, Manifest, Output
+from services.predictor.routes.native import EXPECTED, columns_of
+from services.predictor.validator import Validator
+from shared.bundle import Column, Columns
 from shared.errors import InputError
 
 INPUTS = [
@@ -22,21 +24,12 @@ INPUTS = [
     Column(name="colour", type="string"),
     Column(name="note", type="string", required=False),
 ]
-MANIFEST = Manifest(
-    inputs=INPUTS,
-    output=Output(kind="regression"),
-    runtime="onnx",
-    runtime_reason="",
-    tolerance=1,
-    libraries={},
-    files={},
-)
+VALIDATOR = Validator(INPUTS)
 GOOD: dict[str, Any] = {"age": 63, "thal": 1.5, "small": 1, "count": 3, "flag": True, "colour": "red", "note": None}
 
 
 def columns_in(body: Any, max_rows: int = 100) -> Columns:
-    rows, alone = rows_of(body, max_rows)
-    return columns_of(rows, MANIFEST, alone=alone)
+    return columns_of(body, VALIDATOR, max_rows)
 
 
 def faults(body: Any, max_rows: int = 100) -> list[dict[str, object]]:
@@ -47,7 +40,7 @@ def faults(body: Any, max_rows: int = 100) -> list[dict[str, object]]:
 
 
 def test_columns_have_the_inputs_order_and_types() -> None:
-    columns = columns_of([GOOD, GOOD | {"age": 1.5, "thal": None, "note": "x"}], MANIFEST)
+    columns = columns_in([GOOD, GOOD | {"age": 1.5, "thal": None, "note": "x"}])
     assert list(columns) == [column.name for column in INPUTS]
     kinds = {name: values.dtype.type for name, values in columns.items()}
     assert kinds["age"] is np.float64
@@ -60,7 +53,7 @@ def test_columns_have_the_inputs_order_and_types() -> None:
 
 
 def test_an_optional_field_may_be_left_out() -> None:
-    columns = columns_of([{name: GOOD[name] for name in GOOD if name not in {"thal", "note"}}], MANIFEST)
+    columns = columns_in([{name: GOOD[name] for name in GOOD if name not in {"thal", "note"}}])
     assert np.isnan(columns["thal"]).all()
     assert columns["note"].tolist() == [None]
 
@@ -108,10 +101,15 @@ def test_every_fault_of_every_row_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("body", "got"),
-    [(None, "null"), (1, "a number"), (True, "true or false"), ("x", "a text"), ([], "no row")],
+    [(None, "null"), (1, "a number"), (True, "true or false"), ("x", "a text")],
 )
 def test_a_body_without_rows(body: object, got: str) -> None:
-    assert faults(body) == [{"field": "", "got": got, "expected": "an object, or a list of objects"}]
+    assert faults(body) == [{"field": "", "got": got, "expected": EXPECTED}]
+
+
+@pytest.mark.parametrize("body", [[], {"columns": {}}, {"columns": {"age": []}}])
+def test_no_rows(body: object) -> None:
+    assert faults(body) == [{"field": "", "got": "no row", "expected": "at least one row"}]
 
 
 def test_a_list_that_holds_something_else() -> None:
@@ -155,7 +153,7 @@ good_rows = st.lists(
 
 @given(good_rows)
 def test_what_fits_is_never_refused(rows: list[dict[str, Any]]) -> None:
-    columns = columns_of(rows, MANIFEST)
+    columns = columns_in(rows)
     assert columns["age"].tolist() == [float(row["age"]) for row in rows]
 
 
@@ -163,7 +161,95 @@ def test_what_is_said_of_bad_rows_stays_short() -> None:
     nested: object = 1
     for _ in range(300):
         nested = [nested]
-    with pytest.raises(InputError, match="more faults are not shown") as failed:
-        columns_of([GOOD | {"age": nested}, GOOD | {"age": "x" * 10_000}, *[GOOD | {"age": None}] * 500], MANIFEST)
+    with pytest.raises(InputError, match="only the first 100 faults are shown") as failed:
+        columns_of(
+            [GOOD | {"age": nested}, GOOD | {"age": "x" * 10_000}, *[GOOD | {"age": None}] * 500], VALIDATOR, 1000
+        )
     assert len(failed.value.faults) == 100
     assert len(str(failed.value.faults)) < 20_000
+
+
+NUMBERS = [
+    Column(name="a", type="double"),
+    Column(name="b", type="double", required=False),
+    Column(name="c", type="double", required=False),
+]
+number_rows = st.lists(
+    st.lists(st.none() | st.floats() | st.integers(-(10**40), 10**40) | st.booleans(), min_size=3, max_size=3),
+    min_size=1,
+    max_size=4,
+)
+
+
+def outcome(take: Callable[[], Columns]) -> object:
+    try:
+        return {name: [repr(value) for value in column.tolist()] for name, column in take().items()}
+    except InputError as error:
+        return [(fault["row"], fault["field"]) for fault in error.faults]
+
+
+@pytest.mark.parametrize("inputs", [NUMBERS, [*NUMBERS[:2], Column(name="c", type="boolean")]])
+@given(number_rows)
+def test_whatever_the_form_the_outcome_is_the_same(inputs: list[Column], rows: list[list[Any]]) -> None:
+    validator = Validator(inputs)
+    objects = [dict(zip(validator.names, row, strict=True)) for row in rows]
+    expected = outcome(lambda: validator.rows(objects))
+    assert outcome(lambda: validator.lists(rows)) == expected
+    columns = {name: [row[name] for row in objects] for name in validator.names}
+    assert outcome(lambda: validator.columns(columns)) == expected
+
+
+@given(st.lists(st.lists(st.floats(), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_numbers_in_arrays_are_taken_as_in_lists_and_nan_is_null(rows: list[list[float]]) -> None:
+    validator = Validator(NUMBERS)
+    nulled = [[None if math.isnan(value) else value for value in row] for row in rows]
+    expected = outcome(lambda: validator.lists(nulled))
+    matrix = np.array(rows)
+    assert outcome(lambda: validator.matrix(matrix)) == expected
+    assert outcome(lambda: validator.arrays(dict(zip("abc", matrix.T, strict=True)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "value", "fits"),
+    [
+        ("double", np.int64, 3, True),
+        ("double", np.float32, 1.5, True),
+        ("double", np.bool_, True, False),
+        ("float", np.float64, 1e39, False),
+        ("long", np.int16, 3, True),
+        ("long", np.float64, 3.0, False),
+        ("long", np.uint64, 2**63, False),
+        ("integer", np.int64, 2**31, False),
+        ("boolean", np.bool_, True, True),
+        ("boolean", np.int64, 1, False),
+        ("string", np.int64, 1, False),
+    ],
+)
+def test_arrays_of_other_types(kind: Any, dtype: Any, value: Any, fits: bool) -> None:
+    validator = Validator([Column(name="a", type=kind)])
+    for take in (validator.matrix, lambda array: validator.arrays({"a": array.reshape(-1)})):
+        array = np.array([[value]], dtype=dtype)
+        if fits:
+            assert take(array)["a"].tolist() == [value]
+        else:
+            with pytest.raises(InputError):
+                take(array)
+
+
+@pytest.mark.parametrize(
+    ("lists", "got"), [([[1, 2]], "2 values"), ([[1, 2, 3], {}], "an object"), ([[1, 2, 3], 1], "a number")]
+)
+def test_lists_of_another_width(lists: list[Any], got: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Validator(NUMBERS).lists(lists)
+    (fault,) = refused.value.faults
+    assert (fault["got"], fault["expected"]) == (got, "a list of 3 values: a, b, c")
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"), [({"a": [1, 2], "b": [1]}, "b"), ({"a": 1}, "a"), ({"a": [1], "z": [1]}, "z")]
+)
+def test_columns_that_do_not_fit(columns: dict[str, Any], field: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Validator(NUMBERS).columns(columns)
+    assert [fault["field"] for fault in refused.value.faults] == [field]

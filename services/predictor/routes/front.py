@@ -1,0 +1,143 @@
+"""The shortest way in: predictions are answered before any framework, everything else is left to it.
+
+One data plane for every protocol: limits, champion, columns, runtime, answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.predictor.executor import Executor
+from services.predictor.gate import Gate
+from services.predictor.routes.answers import TooLargeError, TooSlowError, dumped, headers_of, status_of
+from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Champion, Slots
+from shared.errors import BatonError, OverdueError, UnknownModelError
+from shared.event import subject_token
+from shared.telemetry import logger
+
+BYTES_INLINE = 65_536  # longer bodies are read and written in a thread
+
+log = logger(__name__)
+
+
+class Target:
+    """What a path asks for: a protocol, and the model and version that the path names."""
+
+    __slots__ = ("model", "protocol", "version")
+
+    def __init__(self, protocol: PredictionProtocol, model: str | None = None, version: str | None = None) -> None:
+        self.protocol = protocol
+        self.model = model
+        self.version = version
+
+
+Find = Callable[[Scope], Target | None]
+
+
+class Front:
+    """The ASGI application: predictions, and `rest` for all other requests."""
+
+    def __init__(
+        self, find: Find, slots: Slots, executor: Executor, gate: Gate, *, settings: PredictorSettings, rest: ASGIApp
+    ) -> None:
+        self._find = find
+        self._slots = slots
+        self._executor = executor
+        self._gate = gate
+        self._max_bytes = settings.max_body_bytes
+        self._limit_s = settings.request_timeout_s
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if self._gate.is_draining and scope["type"] == "http":
+            send = _closing(send)
+        target = self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        if target is None:
+            await self._rest(scope, receive, send)
+            return
+        status, headers, body = await self._answered(target, scope, receive)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answered(
+        self, target: Target, scope: Scope, receive: Receive
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        try:
+            with self._gate:
+                champion, reply = await self._reply(target, scope, receive)
+        except BatonError as error:
+            return _problem(target.protocol, error)
+        except Exception:
+            log.exception("a prediction failed for something that nobody foresaw")
+            return _problem(target.protocol, BatonError("the predictor failed; its log says why"))
+        names = [
+            (b"content-length", b"%d" % len(reply.body)),
+            (b"baton-model", subject_token(champion.model).encode()),
+            (b"baton-version", champion.version.encode()),
+        ]
+        return 200, [*reply.headers, *names], reply.body
+
+    async def _reply(self, target: Target, scope: Scope, receive: Receive) -> tuple[Champion, Reply]:
+        ends = asyncio.get_running_loop().time() + self._limit_s
+        try:
+            async with asyncio.timeout_at(ends):
+                body = await self._body(receive)
+        except TimeoutError:
+            raise TooSlowError(f"the body did not arrive within {self._limit_s:g} s") from None
+        champion = self._champion(target)
+        call = Call(body, scope["headers"], target.model, target.version)
+        try:
+            async with asyncio.timeout_at(ends):
+                return champion, await self._asked(target.protocol, call, champion)
+        except TimeoutError:
+            raise OverdueError(f"{champion.model} did not answer within {self._limit_s:g} s") from None
+
+    def _champion(self, target: Target) -> Champion:
+        champion = self._slots.default() if target.model is None else self._slots.champion(target.model)
+        if target.version is not None and target.version != champion.version:
+            raise UnknownModelError(
+                f"version {target.version} of {champion.model} is not served here: {champion.version} is"
+            )
+        return champion
+
+    async def _asked(self, protocol: PredictionProtocol, call: Call, champion: Champion) -> Reply:
+        """Read the rows, ask the model, write the answer; what is long is read and written off the loop."""
+        if len(call.body) <= BYTES_INLINE:
+            question = protocol.read(call, champion)
+            return question.write(await self._executor.predict(champion.verified, question.columns))
+        question = await self._executor.run(protocol.read, call, champion)
+        prediction = await self._executor.predict(champion.verified, question.columns)
+        return await self._executor.run(question.write, prediction)
+
+    async def _body(self, receive: Receive) -> bytes:
+        message = await receive()
+        if not message.get("more_body", False) and len(message.get("body", b"")) <= self._max_bytes:
+            return bytes(message.get("body", b""))
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body", False) and len(body) <= self._max_bytes:
+            message = await receive()
+            body += message.get("body", b"")
+        if len(body) > self._max_bytes:
+            raise TooLargeError(f"the body has more than {self._max_bytes} bytes, the most that is taken")
+        return bytes(body)
+
+
+def _problem(protocol: PredictionProtocol, error: BatonError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    body = dumped(protocol.problem(error))
+    headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
+    return status_of(error), [(name.encode(), value.encode()) for name, value in headers.items()], body
+
+
+def _closing(send: Send) -> Send:
+    """Send responses that ask the client to connect anew the next time."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return closing

@@ -1,0 +1,78 @@
+"""OpenAPI of this worker: its fixed routes, and those of each loaded model with the model's real fields."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from services.predictor.routes.answers import answer
+from services.predictor.slot import Champion, Slots
+from shared.errors import BatonError
+
+Document = dict[str, Any]
+INFO = {
+    "title": "Baton predictor",
+    "version": "1.0.0",
+    "description": "Predictions by the champion of each model; every answer names the version that made it.",
+}
+PAGE = """<!doctype html><title>Baton predictor</title>
+<link rel="stylesheet" href="https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/swagger-ui.css">
+<div id="ui"></div><script src="https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({url: "openapi.json", dom_id: "#ui"})</script>"""
+
+
+class Described(Protocol):
+    """A part of the interface that can tell about itself."""
+
+    def schemas(self) -> Document:
+        """Return the schemas that its operations name."""
+
+    def fixed(self, champion: Champion | None) -> Document:
+        """Return its paths that are always there; `champion` answers where a request names no model."""
+
+    def of_model(self, path: str, champion: Champion) -> Document:
+        """Return its paths below that of a model, `path` being the model's name as it is written in one."""
+
+
+class OpenApi:
+    """The document; made again only when somebody asks for it after a swap."""
+
+    def __init__(self, slots: Slots, parts: Sequence[Described]) -> None:
+        self._slots = slots
+        self._parts = parts
+        self._served: list[tuple[str, str, int]] | None = None
+        self._document: Document = {}
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [Route("/openapi.json", self.as_json), Route("/docs", self.page)]
+
+    async def as_json(self, _: Request) -> Response:
+        """Answer the document of what is served now."""
+        served = [(champion.model, champion.ledger, champion.generation) for champion in self._slots.champions]
+        if served != self._served:
+            self._document, self._served = self._made(), served
+        return answer(self._document)
+
+    async def page(self, _: Request) -> Response:
+        """Answer a page to browse the document."""
+        return HTMLResponse(PAGE)
+
+    def _made(self) -> Document:
+        schemas: Document = {}
+        paths: Document = {}
+        for part in self._parts:
+            schemas |= part.schemas()
+            paths |= part.fixed(self._default())
+            for champion in self._slots.champions:
+                paths |= part.of_model(quote(champion.model, safe=""), champion)
+        return {"openapi": "3.1.0", "info": INFO, "paths": paths, "components": {"schemas": schemas}}
+
+    def _default(self) -> Champion | None:
+        try:
+            return self._slots.default()
+        except BatonError:
+            return None

@@ -1,0 +1,52 @@
+"""What a protocol is: a way to write rows and answers. Everything between them is the same for all."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.predictor.slot import Champion
+from shared.bundle import Columns
+from shared.errors import BatonError
+from shared.runtime import Prediction
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request: `model` is None where it names none, `version` where it asks for whichever serves."""
+
+    body: bytes
+    headers: Headers = ()
+    model: str | None = None
+    version: str | None = None
+
+    def header(self, name: bytes) -> str:
+        """Return a header by its name in lower case, empty if there is none."""
+        return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A response's body, and the headers that are its protocol's own."""
+
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a request asks of a model, and how its answer is written."""
+
+    columns: Columns
+    write: Callable[[Prediction], Reply]
+
+
+class PredictionProtocol(Protocol):
+    """A way to write rows and answers."""
+
+    def read(self, call: Call, champion: Champion) -> Question:
+        """Return what is asked; raise a `BatonError` for what cannot be read."""
+
+    def problem(self, error: BatonError) -> Any:
+        """Return what is said, as JSON, of a request that failed."""
