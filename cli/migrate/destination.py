@@ -1,5 +1,6 @@
 """Where a migration goes: the running stack, or a database that the user names."""
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -9,14 +10,19 @@ from cli.migrate.target import TargetError, connect, default_location, is_initia
 from compose.local.state import read_state
 from shared.settings import sqlalchemy_url
 
+POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg2://")
+
 
 def database(to: str | None, data_dir: Path) -> str:
-    """Return the URL of the database to write to."""
+    """Return the URL of the database to write to: named, or the running stack's, or MLFLOW_TRACKING_URI's."""
     if to is not None:
-        if not to.startswith(("postgresql://", "postgres://", "postgresql+psycopg2://")):
+        if not to.startswith(POSTGRESQL):
             raise TargetError(f"{urlsplit(to).scheme or to}: only PostgreSQL can be written to (postgresql://...)")
         return to
     state = read_state(data_dir)
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if state is None and named.startswith(POSTGRESQL):
+        return named
     if state is None:
         raise TargetError(
             "no stack runs here: start one with `baton up`, or name a database with --to postgresql://..."
