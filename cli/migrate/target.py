@@ -1,5 +1,6 @@
 """MLflow's database as a migration writes to it: connections, tables that must be there, numbers that must be free."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,8 @@ from cli.migrate.limits import Limits
 from shared.errors import BatonError, UnreachableError
 from shared.settings import libpq_url
 
-LOCK = 0x4261746F6E02  # as the promoter's migrations: "Baton" and a number
+LOCK = 0x4261746F6E10  # "Baton" and a number; the promoter has the small ones
+LOCK_S = 15.0  # PostgreSQL may need a moment to notice that a killed migration is gone
 READY = (
     "SELECT count(*) = 3 FROM pg_attribute WHERE attname = 'workspace' AND attrelid IN (to_regclass('experiments'), \
 to_regclass('registered_models'), to_regclass('registered_model_aliases'))"
@@ -62,10 +64,15 @@ def is_initialised(cursor: Cursor) -> bool:
 
 def take_lock(connection: Connection) -> None:
     """Be the only migration into this database, for as long as the connection lives."""
-    with transaction(connection) as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
-        if not one(cursor)[0]:
+    ends = time.monotonic() + LOCK_S
+    while True:
+        with transaction(connection) as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,))
+            if one(cursor)[0]:
+                return
+        if time.monotonic() > ends:
             raise TargetError("another migration writes to this database: wait for it, or end it")
+        time.sleep(0.2)
 
 
 def read_limits(cursor: Cursor) -> Limits:

@@ -53,7 +53,7 @@ def test_the_old_ui_shows_a_filestore_and_writes_nothing(tmp_path: Path) -> None
     [
         (["--auto"], ["promote", "--auto"]),
         (["--list"], ["models"]),
-        (["--cleanup"], ["cleanup"]),
+        (["--cleanup", "heart"], ["cleanup", "heart", "--keep", "5"]),
         (["heart"], ["promote", "heart"]),
         (["heart", "3"], ["promote", "heart", "3"]),
         ([], None),
