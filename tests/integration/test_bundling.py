@@ -249,7 +249,7 @@ def first_answer(predictor: Predictor, model: str, row: dict[str, Any]) -> Any:
         answered.append(answer.json())
         return answer.status_code == 200
 
-    wait_for("the model to be served", is_served)
+    wait_for("the model to be served", is_served, 120)
     return answered[-1]
 
 
@@ -265,6 +265,7 @@ mlflow.models.set_model(Multiplied())
 """
 
 
+@pytest.mark.timeout(300)  # MLflow is imported by the test, the child and two workers, one after the other
 @pytest.mark.filterwarnings("ignore")
 async def test_another_flavor_is_served_where_promoter_and_predictor_allow_it(
     allowing: FastAPI, notebook: Notebook, bus: NatsBus, nats_url: str
