@@ -21,6 +21,12 @@ class Champion:
     verified: VerifiedModel
     since: datetime
 
+    def of_version(self, version: str | None) -> "Champion":
+        """Return this champion if it is of a version, None being any; raise `UnknownModelError` if not."""
+        if version is not None and version != self.version:
+            raise UnknownModelError(f"version {version!r} of {self.model} is not served here: {self.version} is")
+        return self
+
     @cached_property
     def validator(self) -> Validator:
         """Return what the model takes, worked out once."""

@@ -12,8 +12,11 @@ from services.predictor.executor import Executor
 from services.predictor.gate import Gate
 from services.predictor.routes.answers import answer, headers_of, status_of
 from services.predictor.routes.front import Front, Target
+from services.predictor.routes.metadata import Metadata
 from services.predictor.routes.native import Native
 from services.predictor.routes.openapi import OpenApi
+from services.predictor.routes.openinference import PREFIX, OpenInference, named_in
+from services.predictor.routes.scoring import Scoring
 from services.predictor.routes.state import State
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -31,33 +34,43 @@ def make_api(
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Front:
     """Return an application that answers from slots; it starts nothing but what `lifespan` does."""
-    native = Native(settings.max_rows)
-    state = State(slots, status)
-    openapi = OpenApi(slots, [native, state])
+    native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
+    state, metadata = State(slots, status), Metadata(slots, status)
+    openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
     rest = Starlette(
-        routes=[*openapi.routes(), *state.routes()],
+        routes=[*openapi.routes(), *metadata.routes(), *state.routes()],
         exception_handlers={BatonError: _refused, HTTPException: _missing},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
 
+    alone = {"/predict": Target(native), "/invocations": Target(scoring)}
+
     def find(scope: Scope) -> Target | None:
         path: str = scope["path"]
-        if path == "/predict":
-            return Target(native)
-        if path.startswith("/models/") and path.endswith("/predict"):
-            return Target(native, path[len("/models/") : -len("/predict")])
+        if path in alone:
+            return alone[path]
+        if path.startswith(PREFIX) and path.endswith("/infer"):
+            model, version, _ = named_in(scope)
+            return Target(inference, model, version)
+        for protocol, end in ((native, "/predict"), (scoring, "/invocations")):
+            if path.startswith("/models/") and path.endswith(end):
+                return Target(protocol, path[len("/models/") : -len(end)])
         return None
 
     return Front(find, slots, executor, gate, settings=settings, rest=rest)
 
 
-async def _refused(_: Request, error: BatonError) -> Response:
-    refused = answer({"detail": str(error)}, status_of(error))
+async def _refused(request: Request, error: BatonError) -> Response:
+    refused = answer({_key(request): str(error)}, status_of(error))
     refused.headers.update(headers_of(error))
     return refused
 
 
-async def _missing(_: Request, error: HTTPException) -> Response:
-    missing = answer({"detail": error.detail}, error.status_code)
+def _key(request: Request) -> str:
+    return "error" if request.url.path.startswith("/v2") else "detail"
+
+
+async def _missing(request: Request, error: HTTPException) -> Response:
+    missing = answer({_key(request): error.detail}, error.status_code)
     missing.headers.update(error.headers or {})
     return missing

@@ -14,7 +14,7 @@ from services.predictor.routes.answers import TooLargeError, TooSlowError, dumpe
 from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
-from shared.errors import BatonError, OverdueError, UnknownModelError
+from shared.errors import BatonError, OverdueError
 from shared.event import subject_token
 from shared.telemetry import logger
 
@@ -97,12 +97,9 @@ class Front:
             raise OverdueError(f"{champion.model} did not answer within {self._limit_s:g} s") from None
 
     def _champion(self, target: Target) -> Champion:
-        champion = self._slots.default() if target.model is None else self._slots.champion(target.model)
-        if target.version is not None and target.version != champion.version:
-            raise UnknownModelError(
-                f"version {target.version} of {champion.model} is not served here: {champion.version} is"
-            )
-        return champion
+        if target.model is None:
+            return self._slots.default()
+        return self._slots.champion(target.model).of_version(target.version)
 
     async def _asked(self, protocol: PredictionProtocol, call: Call, champion: Champion) -> Reply:
         """Read the rows, ask the model, write the answer; what is long is read and written off the loop."""

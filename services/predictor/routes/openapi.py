@@ -13,9 +13,10 @@ from services.predictor.slot import Champion, Slots
 from shared.errors import BatonError
 
 Document = dict[str, Any]
+VERSION = "0.1.0"
 INFO = {
     "title": "Baton predictor",
-    "version": "1.0.0",
+    "version": VERSION,
     "description": "Predictions by the champion of each model; every answer names the version that made it.",
 }
 PAGE = """<!doctype html><title>Baton predictor</title>

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from services.predictor.routes.answers import answer
-from services.predictor.routes.openapi import Document
+from services.predictor.routes.openapi import VERSION, Document
 from services.predictor.routes.operations import told
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
@@ -28,6 +28,8 @@ class State:
             Route("/models/{model:path}", self.model),
             Route("/health", self.health),
             Route("/ready", self.ready),
+            Route("/ping", self.ping),
+            Route("/version", self.version),
         ]
 
     def schemas(self) -> Document:
@@ -39,6 +41,8 @@ class State:
         return {
             "/models": told("Every model that was heard of, and who answers for it"),
             "/health": told("Whether this worker lives, and how many of the predictor's workers are ready"),
+            "/ping": told("MLflow scoring: whether this worker serves", on503="Not yet, or not any more."),
+            "/version": told("MLflow scoring: the version of this server", {"type": "string"}),
             "/ready": told("Whether this worker serves what is champion", on503="Not yet, or not any more."),
         }
 
@@ -68,6 +72,14 @@ class State:
         models = [champion.model for champion in self._slots.champions]
         body = {"ready": now.ready, "bus": now.bus, "models": models}
         return answer(body, 200 if now.ready else 503)
+
+    async def ping(self, _: Request) -> Response:
+        """Whether this worker serves, in MLflow's words."""
+        return Response("\n", 200 if self._status().ready else 503, media_type="application/json")
+
+    async def version(self, _: Request) -> Response:
+        """Tell the version of this server."""
+        return PlainTextResponse(VERSION)
 
 
 def _described(model: str, champion: Champion | None) -> dict[str, Any]:

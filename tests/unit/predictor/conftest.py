@@ -1,7 +1,7 @@
 """A worker's parts over the bus in memory."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 from shared.fakes import InMemoryBus
 from shared.verification import verify
 from tests import bundles
+from tests.unit.predictor.api import Predictor
 
 
 def promoted(bundle: BundleRef, version: str, generation: int, ledger: str = "l") -> ModelPromoted:
@@ -78,3 +79,11 @@ async def until(check: Callable[[], bool], what: str, deadline_s: float = 10) ->
 @pytest.fixture
 def parts(tmp_path: Path) -> Parts:
     return Parts(tmp_path, InMemoryBus(tmp_path))
+
+
+@pytest.fixture
+async def predictor(tmp_path: Path) -> AsyncIterator[Predictor]:
+    made = Predictor(tmp_path)
+    async with made.client:
+        yield made
+    made.executor.close()

@@ -2,9 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
-from services.predictor.executor import ROWS_INLINE, Executor
-from services.predictor.gate import Gate
-from services.predictor.routes.api import make_api
-from services.predictor.settings import PredictorSettings
-from services.predictor.slot import Champion, Slots
-from services.predictor.status import Status
+from services.predictor.executor import ROWS_INLINE
 from shared.bundle import Columns
 from shared.event import subject_token
 from shared.runtime import Prediction
-from shared.verification import verify
 from tests import bundles
-
-READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="connected")
-
-
-class Predictor:
-    """Slots to fill, a status to set, and a client to ask with."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.slots = Slots()
-        self.status = READY
-        self.executor = Executor()
-        self.gate = Gate(limit=8)
-        settings = PredictorSettings(max_rows=ROWS_INLINE + 1, max_body_bytes=10_000)
-        self.api = make_api(self.slots, self.executor, self.gate, settings=settings, status=lambda: self.status)
-        transport = httpx.ASGITransport(self.api)
-        self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
-
-    def serve(self, model: str, bundle: tuple[Path, str], version: str = "1") -> Champion:
-        archive, digest = bundle
-        verified = verify(archive, self.folder / "unpacked", digest)
-        champion = Champion(model, version, int(version), "l", digest, verified, datetime.now(UTC))
-        self.slots.of(model).swap(champion)
-        return champion
-
-
-@pytest.fixture
-async def predictor(tmp_path: Path) -> AsyncIterator[Predictor]:
-    made = Predictor(tmp_path)
-    async with made.client:
-        yield made
-    made.executor.close()
+from tests.unit.predictor.api import READY, Predictor
 
 
 async def test_one_object_in_one_answer_out(predictor: Predictor, tmp_path: Path) -> None:

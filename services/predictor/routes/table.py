@@ -1,0 +1,43 @@
+"""Rows as CSV: a header, then one line per row; fields that are read as nothing are missing, as pandas has it."""
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from services.predictor.routes.answers import UnreadableError
+from shared.bundle import Column
+
+MISSING = {"", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None"}
+WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+TRUTH = {"true": True, "false": False}
+
+
+def columns_of_csv(body: bytes, inputs: Sequence[Column]) -> dict[str, list[Any]]:
+    """Return one list per field of the header; what is no value of its input's type stays a text."""
+    try:
+        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UnreadableError(f"the body is not CSV in UTF-8: {error}") from error
+    if not lines:
+        raise UnreadableError("the body is empty: a header with the names of the fields is expected")
+    header, *rows = lines
+    if len({*header}) != len(header):
+        raise UnreadableError("the header names a field twice")
+    for index, row in enumerate(rows):
+        if len(row) != len(header):
+            raise UnreadableError(f"row {index} has {len(row)} fields, the header {len(header)}")
+    kinds = {column.name: column.type for column in inputs}
+    return {name: [_value(row[at], kinds.get(name, "string")) for row in rows] for at, name in enumerate(header)}
+
+
+def _value(text: str, kind: str) -> Any:
+    if text in MISSING:
+        return None
+    if kind in {"double", "float"} and NUMBER.fullmatch(text):
+        return float(text)
+    if kind in {"long", "integer"} and WHOLE.fullmatch(text):
+        return int(text)
+    return TRUTH.get(text.lower(), text) if kind == "boolean" else text

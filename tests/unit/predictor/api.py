@@ -1,0 +1,38 @@
+"""The HTTP interface over real slots and tiny real bundles."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from services.predictor.executor import ROWS_INLINE, Executor
+from services.predictor.gate import Gate
+from services.predictor.routes.api import make_api
+from services.predictor.settings import PredictorSettings
+from services.predictor.slot import Champion, Slots
+from services.predictor.status import Status
+from shared.verification import verify
+
+READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="connected")
+
+
+class Predictor:
+    """Slots to fill, a status to set, and a client to ask with."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.slots = Slots()
+        self.status = READY
+        self.executor = Executor()
+        self.gate = Gate(limit=8)
+        settings = PredictorSettings(max_rows=ROWS_INLINE + 1, max_body_bytes=10_000)
+        self.api = make_api(self.slots, self.executor, self.gate, settings=settings, status=lambda: self.status)
+        transport = httpx.ASGITransport(self.api)
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
+
+    def serve(self, model: str, bundle: tuple[Path, str], version: str = "1") -> Champion:
+        archive, digest = bundle
+        verified = verify(archive, self.folder / "unpacked", digest)
+        champion = Champion(model, version, int(version), "l", digest, verified, datetime.now(UTC))
+        self.slots.of(model).swap(champion)
+        return champion
