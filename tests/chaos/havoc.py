@@ -14,7 +14,7 @@ from tests.chaos.stack import PROMOTERS, Stack
 
 WATCH_S = 0.1
 TARGET_WITHIN_S = 60.0
-AMBUSH_S = 6.0
+AMBUSH_S = 20.0
 PASSING = {"promoter": PROMOTERS, "relay": PROMOTERS, "trainer": ("trainer",), "predictor": ("predictor",)}
 
 

@@ -9,7 +9,7 @@ from shared.faults import POINTS
 PACE_S = 2.0
 SHORTEST_S = 20.0
 # How often each part is a target. MLflow takes ten seconds to come back, the promoters are what is tried most.
-WEIGHTS = {"promoter-1": 3, "promoter-2": 3, "trainer": 2, "predictor": 3, "nats": 3, "postgres": 2, "mlflow": 1}
+WEIGHTS = {"promoter-1": 2, "promoter-2": 2, "trainer": 2, "predictor": 3, "nats": 3, "postgres": 2, "mlflow": 1}
 WITH_CHILDREN = {"trainer", "predictor", "postgres"}  # half of the time one of their children is the target
 STOPS_S = (1.0, 4.0)
 LONG_STOP_S = 18.0  # longer than a promoter's turn and than the wait for an acknowledgement

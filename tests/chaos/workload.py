@@ -132,7 +132,9 @@ class Workload:
         """Register a version's model again as plain MLflow code does, with nothing of Baton's on it, and promote it."""
         original = self._client.get_model_version(model, version)
         tags = {key: value for key, value in original.tags.items() if key not in (TAG_REQUEST, TAG_BUNDLE)}
-        made = self._client.create_model_version(model, str(original.source), run_id=original.run_id, tags=tags)
+        source = str(original.source)
+        logged = source.partition("/models/")[2].partition("/")[0]  # MLflow does not tell the id otherwise
+        made = self._client.create_model_version(model, source, run_id=original.run_id, tags=tags, model_id=logged)
         self._client.set_registered_model_alias(model, CHAMPION, made.version)
 
     async def _some_version(self, model: str) -> str:
