@@ -16,6 +16,7 @@ from cli.backup.artifacts import Artifacts
 from cli.backup.bus import export_bundles, export_streams, import_bundles, import_streams
 from cli.backup.database import Database
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from shared.archives import unpack_into
 from shared.bus import NatsBus
 from shared.errors import BatonError
 
@@ -102,7 +103,7 @@ async def _taken(where: endpoints.Endpoints, folder: Path) -> Contents:
 def _opened(archive: Path, folder: Path) -> Contents:
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            unpack_into(tar, folder)
         contents = Contents(**json.loads((folder / CONTENTS).read_text()))
     except (tarfile.TarError, OSError, ValueError, TypeError) as error:
         raise BatonError(f"{archive} is not what `baton backup` writes: {error}") from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from shared.archives import unpack_into
 from shared.bundle import Columns
 from shared.runtime import Prediction
 from shared.runtime.sklearn import frame_of
@@ -30,7 +31,7 @@ class PyfuncRuntime:
         folder = tempfile.mkdtemp(prefix="pyfunc-", dir=path.parent.parent)
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         with tarfile.open(path, "r:") as tar:
-            tar.extractall(folder, filter="data")
+            unpack_into(tar, Path(folder))
         self._model = mlflow.pyfunc.load_model(folder)
 
     def predict(self, columns: Columns) -> Prediction:
