@@ -1,4 +1,6 @@
-"""The compiled runtime: a pipeline as an ONNX graph in onnxruntime, one thread, one input per column."""
+"""The compiled runtime: a pipeline as an ONNX graph in onnxruntime, one thread, all numbers in one tensor."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import onnxruntime as ort
@@ -7,10 +9,16 @@ from shared.bundle import Columns, Output
 from shared.runtime import Prediction, from_probabilities
 
 VALUES, PROBABILITIES = "values", "probabilities"
+NUMBERS, TEXTS = "baton.numbers", "baton.texts"
+MISSING = "\uffff"  # a missing text: ONNX has none, and Unicode keeps this character free for such uses
 
 
 class OnnxRuntime:
-    """An onnxruntime session with the bundle's columns as inputs of shape (n, 1)."""
+    """An onnxruntime session.
+
+    It takes the numeric columns as one tensor of shape (n, numbers), the texts as another, both in the model's order.
+    Graphs of older bundles take one tensor of shape (n, 1) per column.
+    """
 
     def __init__(self, model: bytes, output: Output) -> None:
         options = ort.SessionOptions()
@@ -18,16 +26,37 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         self._session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._inputs = {value.name for value in self._session.get_inputs()}
         self._output = output
-        self._name = PROBABILITIES if output.probabilities else VALUES
+        self._names = [PROBABILITIES if output.probabilities else VALUES]
 
     def predict(self, columns: Columns) -> Prediction:
         """Run the graph once for all rows."""
-        feeds = {name: _tensor(values) for name, values in columns.items()}
-        (answer,) = self._session.run([self._name], feeds)
+        if self._inputs <= {NUMBERS, TEXTS}:
+            return self.run(_stacked(columns))
+        return self.run({name: _tensor(values) for name, values in columns.items()})
+
+    def run(self, feeds: dict[str, np.ndarray]) -> Prediction:
+        """Run the graph on tensors by name; a text that is missing is `MISSING`."""
+        (answer,) = self._session.run(self._names, feeds)
         if self._output.probabilities:
             return from_probabilities(answer, self._output)
         return Prediction(answer.reshape(-1).tolist())
+
+
+def _stacked(columns: Columns) -> dict[str, np.ndarray]:
+    numbers = [values for values in columns.values() if values.dtype != np.object_]
+    texts = [_known(values) for values in columns.values() if values.dtype == np.object_]
+    feeds = {}
+    if numbers:
+        feeds[NUMBERS] = np.column_stack(numbers).astype(np.float64, copy=False)
+    if texts:
+        feeds[TEXTS] = np.column_stack(texts)
+    return feeds
+
+
+def _known(texts: Iterable[str | None]) -> np.ndarray:
+    return np.array([MISSING if text is None else text for text in texts], np.object_)
 
 
 def _tensor(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ def preprocessing(features: pd.DataFrame, categorical: list[str], *, scale: bool
     parts = [
         ("numeric", _quantities(scale=scale), numeric),
         ("codes", _categories(impute=True), codes),
-        # ONNX cannot impute text, so it is imputed only if it must be.
+        # Text that training never missed is imputed by nobody: a later gap is then none of its categories.
         ("text", _categories(impute=bool(features[text].isna().any(axis=None))), text),
     ]
     return ColumnTransformer([part for part in parts if part[2]])

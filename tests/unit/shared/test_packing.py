@@ -35,6 +35,7 @@ from services.trainer.settings import HEART_DISEASE
 from shared.bundle import Manifest, unpack
 from shared.errors import TrainingError
 from shared.packing import GOLDEN_ROWS, MOST_CATEGORIES, Fitted, answers_of, inputs_of, output_of, pack
+from shared.packing.conversion import convert
 from shared.runtime.sklearn import SklearnRuntime
 from shared.verification import VerifiedModel, verify
 from tests.unit.shared.kit import COUNT, SPLIT, classes, fitted, pipeline, table
@@ -103,7 +104,7 @@ def test_recipes_on_several_classes_and_text(tmp_path: Path, recipe: str, missin
     model = recipe_on(rows, "kind", recipe, tmp_path)
     manifest, verified = pack_and_verify(model, tmp_path)
     assert manifest.output.classes == ["a", "b", "c"]
-    assert manifest.runtime == ("sklearn" if missing else "onnx")
+    assert manifest.runtime == "onnx"
     assert [column.type for column in manifest.inputs] == ["double", "double", "string"]
     assert_answers_are_scikit_learns(model, manifest, verified)
 
@@ -135,13 +136,10 @@ def test_an_estimator_without_probabilities_is_served_by_scikit_learn(tmp_path: 
 
 
 def test_a_conversion_that_differs_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shared import packing
-
     frame = table()
     model = fitted(frame, LogisticRegression(C=0.01), classes(frame))
     other = pipeline(LogisticRegression(C=100.0)).fit(frame[:SPLIT], classes(frame)[:SPLIT])
-    convert = packing._convert
-    monkeypatch.setattr(packing, "_convert", lambda _, *rest: convert(other, *rest))
+    monkeypatch.setattr("shared.packing.convert", lambda _, *rest: convert(other, *rest))
     manifest, verified = pack_and_verify(model, tmp_path)
     assert manifest.runtime == "sklearn"
     assert "rows are off" in manifest.runtime_reason
@@ -151,14 +149,14 @@ def test_a_conversion_that_differs_is_not_served(tmp_path: Path, monkeypatch: py
 def test_what_cannot_be_converted_is_served_by_scikit_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = table()
     model = fitted(frame, GaussianNB(var_smoothing=1e-3), classes(frame))
-    monkeypatch.setattr("shared.packing._convert", unknown_to_the_converter)
+    monkeypatch.setattr("shared.packing.convert", unknown_to_the_converter)
     manifest, _ = pack_and_verify(model, tmp_path)
     assert manifest.runtime == "sklearn"
-    assert manifest.runtime_reason == "scikit-learn serves: ONNX conversion failed (NotImplementedError)"
+    assert manifest.runtime_reason == "scikit-learn serves: ONNX conversion failed (NotImplementedError: unheard of)"
 
 
 def unknown_to_the_converter(*_: object) -> bytes:
-    raise NotImplementedError
+    raise NotImplementedError("unheard of")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +237,7 @@ def test_text_that_is_missing_in_held_out_rows_only_is_no_category(tmp_path: Pat
     frame.loc[SPLIT + 3, "colour"] = np.nan
     model = fitted(frame, LogisticRegression(), classes(frame))
     manifest, verified = pack_and_verify(model, tmp_path)
-    assert manifest.runtime == "sklearn"
+    assert manifest.runtime == "onnx"
     assert not manifest.inputs[2].required
     assert_answers_are_scikit_learns(model, manifest, verified)
 

@@ -13,7 +13,8 @@ from sklearn.preprocessing import FunctionTransformer
 
 from shared.bundle import MODEL_FILES, Manifest, Output
 from shared.errors import BundleError
-from shared.packing import _convert, inputs_of, output_of
+from shared.packing import inputs_of, output_of
+from shared.packing.conversion import convert
 from shared.runtime import NO_PYFUNC, from_probabilities, load
 from shared.runtime.onnx import OnnxRuntime
 from shared.runtime.pyfunc import packed_folder
@@ -27,7 +28,7 @@ def test_both_runtimes_give_the_same_answers(tmp_path: Path) -> None:
     inputs, output = inputs_of(model), output_of(model.estimator)
     skops.io.dump(model.estimator, tmp_path / "model.skops")
     columns = {column.name: column.array(frame[column.name].tolist()) for column in inputs}
-    compiled = OnnxRuntime(_convert(model.estimator, inputs, output), output).predict(columns)
+    compiled = OnnxRuntime(convert(model.estimator, inputs, output), output).predict(columns)
     interpreted = SklearnRuntime(tmp_path / "model.skops", output).predict(columns)
     assert compiled.values == interpreted.values
     assert compiled.probabilities is not None

@@ -42,9 +42,13 @@ def shift_a_probability(_: dict[str, Any], golden: dict[str, Any]) -> None:
     golden["probabilities"][3][0] += 1e-3
 
 
-def rename_an_input(manifest: dict[str, Any], golden: dict[str, Any]) -> None:
-    manifest["inputs"][0]["name"] = "renamed"
-    golden["columns"]["renamed"] = golden["columns"].pop("x")
+def add_an_input(manifest: dict[str, Any], golden: dict[str, Any]) -> None:
+    manifest["inputs"].append(manifest["inputs"][0] | {"name": "more"})
+    golden["columns"]["more"] = golden["columns"]["x"]
+
+
+def swap_two_inputs(manifest: dict[str, Any], _: dict[str, Any]) -> None:
+    manifest["inputs"][:2] = reversed(manifest["inputs"][:2])
 
 
 def test_what_was_packed_passes(tmp_path: Path) -> None:
@@ -60,7 +64,8 @@ def test_what_was_packed_passes(tmp_path: Path) -> None:
     [
         (lose_a_column, "schema"),
         (put_text_among_numbers, "schema"),
-        (rename_an_input, "warm_up"),
+        (add_an_input, "warm_up"),
+        (swap_two_inputs, "golden"),
         (shift_a_probability, "golden"),
     ],
 )

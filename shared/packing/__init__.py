@@ -4,8 +4,6 @@ scikit-learn's answers are the truth here: the golden answers are its own, and O
 """
 
 import importlib.metadata
-import logging
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,28 +12,20 @@ import numpy as np
 import pandas as pd
 import skops.io
 
-from shared import runtime
-from shared.bundle import (
-    GOLDEN,
-    MODEL_FILES,
-    Column,
-    Columns,
-    Golden,
-    Label,
-    Manifest,
-    Output,
-    RuntimeKind,
-    file_digest,
-    write,
-)
+from shared.bundle import GOLDEN, MODEL_FILES, Column, Golden, Manifest, Output, RuntimeKind, file_digest, write
 from shared.errors import TrainingError
-from shared.runtime.onnx import PROBABILITIES, VALUES, OnnxRuntime
-from shared.runtime.sklearn import ALLOWED_TYPES, taken_by
-from shared.verification import disagreement
+from shared.packing.agreement import TOLERANCE, compare
+from shared.packing.answers import answers_of, output_of
+from shared.packing.conversion import convert
+from shared.runtime import Prediction
+from shared.runtime.onnx import OnnxRuntime
+from shared.runtime.sklearn import ALLOWED_TYPES
 
-TOLERANCE = 1e-5
+__all__ = ["Fitted", "answers_of", "golden_of", "inputs_of", "output_of", "pack", "values_of", "write_bundle"]
+
 GOLDEN_ROWS = 32
 FEWEST_ROWS = 20  # fewer say little about where a converted model differs
+LONGEST_REASON = 200
 MOST_CATEGORIES = 100  # more texts than this are no categories that somebody would read
 LIBRARIES = ("scikit-learn", "numpy", "onnxruntime", "skl2onnx", "skops", "pandas")
 
@@ -106,30 +96,6 @@ def _seen(values: pd.Series) -> dict[str, Any]:
     return {"minimum": float(known.min()), "maximum": float(known.max())} if len(known) else {}
 
 
-def output_of(estimator: Any) -> Output:
-    """Return what a fitted estimator answers."""
-    classes = getattr(estimator, "classes_", None)
-    if classes is None:
-        return Output(kind="regression")
-    return Output(
-        kind="classification",
-        classes=[_label(value) for value in classes],
-        probabilities=hasattr(estimator, "predict_proba"),
-    )
-
-
-def _label(value: Any) -> Label:
-    plain: Label = value.item() if isinstance(value, np.generic) else value
-    return plain
-
-
-def answers_of(estimator: Any, output: Output, rows: pd.DataFrame) -> runtime.Prediction:
-    """Return scikit-learn's own answers for rows."""
-    if output.probabilities:
-        return runtime.from_probabilities(estimator.predict_proba(taken_by(estimator, rows)), output)
-    return runtime.Prediction([_label(value) for value in estimator.predict(taken_by(estimator, rows))])
-
-
 def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
     """Take a few of the training rows: for each column one that misses it, if there is one, then the first ones."""
     missing = training.isna()
@@ -137,7 +103,7 @@ def _golden_rows(training: pd.DataFrame) -> pd.DataFrame:
     return training.loc[list(dict.fromkeys([*chosen, *training.index]))[:GOLDEN_ROWS]]
 
 
-def golden_of(rows: pd.DataFrame, answer: runtime.Prediction) -> Golden:
+def golden_of(rows: pd.DataFrame, answer: Prediction) -> Golden:
     """Write down a model's answers to rows."""
     return Golden(
         columns={str(name): values_of(rows[name]) for name in rows.columns},
@@ -163,7 +129,7 @@ def _dump(estimator: Any) -> bytes:
 
 
 def _compile(estimator: Any, inputs: list[Column], output: Output, rows: pd.DataFrame) -> tuple[bytes | None, str]:
-    """Return the pipeline as ONNX if it agrees with scikit-learn on the rows, and why or why not."""
+    """Return the pipeline as ONNX if it agrees with scikit-learn on the rows and on others made of them, and why."""
     if output.kind == "classification" and not output.probabilities:
         return None, "scikit-learn serves: the estimator has no probabilities to compile"
     if len(rows) < FEWEST_ROWS:
@@ -171,55 +137,16 @@ def _compile(estimator: Any, inputs: list[Column], output: Output, rows: pd.Data
             None,
             f"scikit-learn serves: {len(rows)} rows are too few to compare ONNX with it, {FEWEST_ROWS} would do",
         )
-    if any(column.type == "string" and not column.required for column in inputs):
-        return None, "scikit-learn serves: ONNX has no missing value for text columns"
+    columns = {column.name: column.array(values_of(rows[column.name])) for column in inputs}
     try:
-        content = _convert(estimator, inputs, output)
-        difference = _difference(content, estimator, inputs, output, rows)
+        content = convert(estimator, inputs, output)
+        compared = compare(OnnxRuntime(content, output), (estimator, output), inputs, columns)
     except Exception as error:  # whatever a converter raises for what it does not know, or a graph that does not run
-        return None, f"scikit-learn serves: ONNX conversion failed ({type(error).__name__})"
-    if difference is not None:
-        return None, f"scikit-learn serves: compiled, {difference}"
-    return content, f"compiled: ONNX agrees with scikit-learn on all {len(rows)} held-out and golden rows"
+        return None, f"scikit-learn serves: ONNX conversion failed ({type(error).__name__}: {_first_line(error)})"
+    if compared.fault is not None:
+        return None, f"scikit-learn serves: compiled, {compared.fault}"
+    return content, f"compiled: ONNX agrees with scikit-learn on all {compared}"
 
 
-def _convert(estimator: Any, inputs: list[Column], output: Output) -> bytes:
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
-
-    logging.getLogger("skl2onnx").setLevel(logging.ERROR)
-    options = {"zipmap": False} if output.kind == "classification" else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = to_onnx(
-            estimator,
-            initial_types=[
-                (column.name, (StringTensorType if column.type == "string" else FloatTensorType)([None, 1]))
-                for column in inputs
-            ],
-            options={id(estimator): options} if options else None,
-            target_opset=21,
-        )
-    wanted = model.graph.output[-1]
-    _rename_output(model, wanted.name, PROBABILITIES if output.probabilities else VALUES)
-    serialized: bytes = model.SerializeToString()
-    return serialized
-
-
-def _difference(content: bytes, estimator: Any, inputs: list[Column], output: Output, rows: pd.DataFrame) -> str | None:
-    columns: Columns = {column.name: column.array(values_of(rows[column.name])) for column in inputs}
-    got = OnnxRuntime(content, output).predict(columns)
-    return disagreement(got, answers_of(estimator, output, rows), TOLERANCE)
-
-
-def _rename_output(model: Any, old: str, new: str) -> None:
-    for node in model.graph.node:
-        for index, name in enumerate(node.output):
-            if name == old:
-                node.output[index] = new
-        for index, name in enumerate(node.input):
-            if name == old:
-                node.input[index] = new
-    for value in model.graph.output:
-        if value.name == old:
-            value.name = new
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:LONGEST_REASON]

@@ -1,0 +1,217 @@
+"""Trees as ONNX, in double as scikit-learn computes them: skl2onnx's are float32, and ten times slower to write.
+
+Most trees of scikit-learn look at their rows in float32, after everything before them was computed in double; those of
+histogram-based gradient boosting look at doubles.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, numpy_helper
+from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
+
+from shared.packing.graph import ML, Part
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree as arrays of shape (nodes,): where a row's feature is at most the threshold, it goes left.
+
+    `value` is what a leaf adds to the output numbered `target`.
+    """
+
+    is_leaf: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    missing_left: np.ndarray
+    value: np.ndarray
+    target: int = 0
+
+
+def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int) -> str:
+    """Add the sum of trees; return a tensor of shape (n, targets), double."""
+    trees = [_with_branch(tree) for tree in trees]
+    branches = np.cumsum([0, *(int((~tree.is_leaf).sum()) for tree in trees)])
+    leaves = np.cumsum([0, *(int(tree.is_leaf.sum()) for tree in trees)])
+    nodes = [_numbered(*each) for each in zip(trees, branches[:-1], leaves[:-1], strict=True)]
+    joined = {name: np.concatenate([node[name] for node in nodes]) for name in nodes[0]}
+    return part.add(
+        "TreeEnsemble",
+        rows,
+        domain=ML,
+        n_targets=targets,
+        aggregate_function=1,  # the sum
+        post_transform=0,  # none
+        tree_roots=branches[:-1],
+        nodes_modes=numpy_helper.from_array(np.zeros(branches[-1], np.uint8)),  # at most
+        nodes_splits=numpy_helper.from_array(joined.pop("splits")),
+        leaf_weights=numpy_helper.from_array(joined.pop("weights")),
+        leaf_targetids=joined.pop("targets"),
+        **{f"nodes_{name}": values for name, values in joined.items()},
+    )
+
+
+def _with_branch(tree: Tree) -> Tree:
+    """Give a tree that is a single leaf a branch that leads to it either way: ONNX trees begin with a branch."""
+    if not tree.is_leaf[0]:
+        return tree
+    three = np.array([False, True, True])
+    nothing = np.zeros(3)
+    return Tree(three, nothing.astype(int), nothing, np.array([1, 0, 0]), np.array([2, 0, 0]), nothing.astype(bool),
+                np.repeat(tree.value[:1], 3), tree.target)  # fmt: skip
+
+
+def _numbered(tree: Tree, first_branch: int, first_leaf: int) -> dict[str, np.ndarray]:
+    """Return a tree's branches and leaves, each numbered on its own, as the operator wants them."""
+    branch = ~tree.is_leaf
+    number = np.where(branch, np.cumsum(branch) - 1 + first_branch, np.cumsum(tree.is_leaf) - 1 + first_leaf)
+    left, right = tree.left[branch], tree.right[branch]
+    return {
+        "featureids": tree.feature[branch].astype(np.int64),
+        "splits": tree.threshold[branch].astype(np.float64),
+        "truenodeids": number[left],
+        "falsenodeids": number[right],
+        "trueleafs": tree.is_leaf[left].astype(np.int64),
+        "falseleafs": tree.is_leaf[right].astype(np.int64),
+        "missing_value_tracks_true": tree.missing_left[branch].astype(np.int64),
+        "weights": tree.value[tree.is_leaf].astype(np.float64),
+        "targets": np.full(int(tree.is_leaf.sum()), tree.target),
+    }
+
+
+def _tree(tree: Any, value: np.ndarray, target: int = 0) -> Tree:
+    return Tree(tree.children_left < 0, tree.feature, tree.threshold, tree.children_left, tree.children_right,
+                tree.missing_go_to_left.astype(bool), value, target)  # fmt: skip
+
+
+def convert_forest(scope: Any, operator: Any, container: Any) -> None:
+    """Convert the mean of trees, or one tree alone."""
+    part = Part(scope, operator, container)
+    forest = part.step
+    if forest.n_outputs_ != 1:
+        raise NotImplementedError("trees with several outputs")
+    trees = [each.tree_ for each in getattr(forest, "estimators_", [forest])]
+    rows, count = _in_float32(part), np.array([[len(trees)]], np.float64)
+    if not hasattr(forest, "classes_"):
+        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 0]) for tree in trees], 1)
+        part.give(part.add("Div", summed, count))
+    elif len(forest.classes_) == 2:
+        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 1]) for tree in trees], 1)
+        _give_two_classes(part, part.add("Div", summed, count))
+    else:
+        _give_classes(part, _mean_of_leaves(part, rows, trees))
+
+
+def _mean_of_leaves(part: Part, rows: str, trees: Sequence[Any]) -> str:
+    """Return the mean of the trees' leaves, each of which holds one value per class.
+
+    A leaf of the operator adds to one output only, so each tree says which leaf it was.
+    """
+    numbered = [_tree(tree, np.cumsum(tree.children_left < 0) - 1, target) for target, tree in enumerate(trees)]
+    values = [tree.value[tree.children_left < 0, 0, :] for tree in trees]
+    first = np.cumsum([0, *(len(value) for value in values[:-1])]).reshape(1, -1)
+    leaf = part.add("Cast", ensemble(part, rows, numbered, len(numbered)), to=TensorProto.INT64)
+    found = part.add("Gather", np.concatenate(values), part.add("Add", leaf, first), axis=0)
+    return part.add("ReduceMean", found, np.array([1], np.int64), keepdims=0)
+
+
+def convert_gradient_boosting(scope: Any, operator: Any, container: Any) -> None:
+    """Convert the first guess and the trees that correct it."""
+    part = Part(scope, operator, container)
+    boosting = part.step
+    if boosting.init not in (None, "zero"):
+        raise NotImplementedError("gradient boosting that starts from an estimator")
+    trees = [
+        _tree(each.tree_, each.tree_.value[:, 0, 0] * boosting.learning_rate, target)
+        for stage in boosting.estimators_
+        for target, each in enumerate(stage)
+    ]
+    base = boosting._raw_predict_init(np.zeros((1, boosting.n_features_in_), np.float32)).astype(np.float64)
+    raw = part.add("Add", ensemble(part, _in_float32(part), trees, base.shape[1]), base)
+    if boosting.loss == "exponential":
+        raw = part.add("Mul", raw, np.array([[2.0]]))
+    _give_from_raw(part, raw, base.shape[1])
+
+
+def convert_hist_gradient_boosting(scope: Any, operator: Any, container: Any) -> None:
+    """Convert histogram-based gradient boosting, with what is missing, without categories of its own."""
+    part = Part(scope, operator, container)
+    boosting = part.step
+    if boosting.is_categorical_ is not None:
+        raise NotImplementedError("histogram-based gradient boosting with categorical_features")
+    trees = [_hist_tree(each.nodes, target) for stage in boosting._predictors for target, each in enumerate(stage)]
+    base = np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
+    raw = part.add("Add", ensemble(part, part.rows(), trees, base.shape[1]), base)
+    if not hasattr(boosting, "classes_") and type(boosting._loss.link).__name__ == "LogLink":
+        raw = part.add("Exp", raw)
+    _give_from_raw(part, raw, base.shape[1])
+
+
+def _hist_tree(nodes: np.ndarray, target: int) -> Tree:
+    is_leaf, missing_left = nodes["is_leaf"].astype(bool), nodes["missing_go_to_left"].astype(bool)
+    left, right = nodes["left"].astype(int), nodes["right"].astype(int)
+    return Tree(
+        is_leaf, nodes["feature_idx"], nodes["num_threshold"], left, right, missing_left, nodes["value"], target
+    )
+
+
+def _in_float32(part: Part) -> str:
+    """Return the rows as most trees see them: rounded to float32, compared in double."""
+    return part.add("Cast", part.add("Cast", part.rows(), to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
+
+
+def _give_from_raw(part: Part, raw: str, targets: int) -> None:
+    if not hasattr(part.step, "classes_"):
+        part.give(raw)
+    elif targets == 1:
+        _give_two_classes(part, part.add("Sigmoid", raw))
+    else:
+        _give_classes(part, part.add("Softmax", raw, axis=1))
+
+
+def _give_two_classes(part: Part, second: str) -> None:
+    first = part.add("Sub", np.ones((1, 1)), second)
+    _give_classes(part, part.add("Concat", first, second, axis=1))
+
+
+def _give_classes(part: Part, probabilities: str) -> None:
+    """Give the most probable class, and the probabilities."""
+    labels = part.step.classes_ if isinstance(part.step.classes_[0], str) else part.step.classes_.astype(np.int64)
+    best = part.add("ArgMax", probabilities, axis=1, keepdims=0)
+    part.give(part.add("Gather", labels.astype(object) if labels.dtype.kind == "U" else labels, best, axis=0))
+    part.give(probabilities, 1)
+
+
+def classes_and_doubles(operator: Any) -> None:
+    """Say that a classifier answers with a class and, as doubles, with probabilities."""
+    classes, rows = operator.raw_operator.classes_, operator.inputs[0].get_first_dimension()
+    label = StringTensorType if isinstance(classes[0], str) else Int64TensorType
+    operator.outputs[0].type = label([rows])
+    operator.outputs[1].type = DoubleTensorType([rows, len(classes)])
+
+
+_FORESTS = (
+    DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor, ExtraTreesClassifier,
+    ExtraTreesRegressor, RandomForestClassifier, RandomForestRegressor,
+)  # fmt: skip
+CONVERTERS: dict[type, Any] = {
+    **dict.fromkeys(_FORESTS, convert_forest),
+    **dict.fromkeys((GradientBoostingClassifier, GradientBoostingRegressor), convert_gradient_boosting),
+    **dict.fromkeys((HistGradientBoostingClassifier, HistGradientBoostingRegressor), convert_hist_gradient_boosting),
+}
+SHAPES = {kind: classes_and_doubles for kind in CONVERTERS if kind.__name__.endswith("Classifier")}
