@@ -50,6 +50,26 @@ async def scene(app: FastAPI, bus: NatsBus, predictor: Predictor, tracking_uri: 
     return Scene(bus, app, Versions(tracking_uri, new_model()), predictor, tmp_path)
 
 
+async def test_a_version_that_takes_too_long_is_taken_back(
+    app: FastAPI, bus: NatsBus, nats_url: str, tracking_uri: str, tmp_path: Path
+) -> None:
+    """The first test here: the module's predictor, which starts after it, shall not try the endless bundle, too."""
+    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as hasty:
+        scene = Scene(bus, app, Versions(tracking_uri, new_model()), hasty, tmp_path)
+        good = await scene.good(0.25)
+        await scene.serve(good)
+        endless = scene.versions.plain(await bus.put_bundle(*bundles.hanging(tmp_path)))
+        async with scene.load() as load, listening_to(bus, scene.model, ModelServing, PromotionDecided) as ear:
+            await asyncio.to_thread(scene.move_alias, endless)
+            decided = await asyncio.wait_for(ear.next(), 60)
+            await said(ear, good)
+    assert isinstance(decided, PromotionDecided)
+    assert (decided.action, decided.verdict, decided.version) == ("rollback", "promoted", good)
+    assert "(deadline)" in decided.reason
+    assert (load.failed, load.versions) == ([], {good})
+    assert (await scene.history())[0]["reason"] == decided.reason
+
+
 async def wrong_answers(scene: Scene) -> BundleRef:
     return await scene.bus.put_bundle(*bundles.classifier(scene.folder, 0.75, golden_share=0.7))
 
@@ -109,25 +129,6 @@ async def test_a_version_that_predictors_reject_is_taken_back(scene: Scene, bad:
         auto = await asyncio.wait_for(ear.next(), 30)
     assert isinstance(auto, PromotionDecided)
     assert auto.reason == f"version {good} is champion already"
-
-
-async def test_a_version_that_takes_too_long_is_taken_back(
-    app: FastAPI, bus: NatsBus, nats_url: str, tracking_uri: str, tmp_path: Path
-) -> None:
-    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as hasty:
-        scene = Scene(bus, app, Versions(tracking_uri, new_model()), hasty, tmp_path)
-        good = await scene.good(0.25)
-        await scene.serve(good)
-        endless = scene.versions.plain(await bus.put_bundle(*bundles.hanging(tmp_path)))
-        async with scene.load() as load, listening_to(bus, scene.model, ModelServing, PromotionDecided) as ear:
-            await asyncio.to_thread(scene.move_alias, endless)
-            decided = await asyncio.wait_for(ear.next(), 60)
-            await said(ear, good)
-    assert isinstance(decided, PromotionDecided)
-    assert (decided.action, decided.verdict, decided.version) == ("rollback", "promoted", good)
-    assert "(deadline)" in decided.reason
-    assert (load.failed, load.versions) == ([], {good})
-    assert (await scene.history())[0]["reason"] == decided.reason
 
 
 async def test_a_first_champion_that_is_rejected_stays_and_says_so(scene: Scene) -> None:
