@@ -6,6 +6,9 @@ from shared.errors import MissingArtifactError, RegistryError
 
 OUT_OF_DATE = "baton: out of date"  # how the capture in MLflow's database refuses a promotion, through MLflow's answer
 
+CREATED_AT_ONCE = ("registered_model_alias_pk", "dataset_pk")
+"""Keys of what MLflow creates when it is first named: of two callers at once one fails, and succeeds the next time."""
+
 
 def unreadable(what: str, error: Exception) -> RegistryError:
     """Return the error to raise for an artifact that could not be had."""
@@ -23,7 +26,7 @@ def is_missing(error: MlflowException) -> bool:
 
 def is_transient(error: MlflowException) -> bool:
     """Tell whether trying again may help: MLflow or its database was away, or another caller in the way."""
-    if "registered_model_alias_pk" in error.message:  # two callers created the alias at once; moving it works
+    if any(key in error.message for key in CREATED_AT_ONCE):
         return True
     return error.error_code in {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"} and any(
         sign in error.message

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib as mpl
 import mlflow
 import mlflow.sklearn
-from mlflow.data.pandas_dataset import from_pandas
+from mlflow.data.pandas_dataset import PandasDataset, from_pandas
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.models.model import ModelInfo
@@ -76,7 +76,19 @@ def _log_dataset(result: "Result") -> None:
         warnings.simplefilter("ignore")  # advice about the schema of columns with missing values
         data = from_pandas(result.dataset.table, source=result.dataset.source, targets=result.dataset.target_name,
                            name=result.dataset.name)  # fmt: skip
-        mlflow.log_input(data, context="training")
+        _log_input(data)
+
+
+def _log_input(data: PandasDataset) -> None:
+    """Log a data set; another training that named it first at the same moment makes MLflow refuse it once."""
+    for last in (False, False, True):
+        try:
+            mlflow.log_input(data, context="training")
+        except MlflowException as error:
+            if last or not is_transient(error):
+                raise
+        else:
+            return
 
 
 def _log_holdout(folder: Path, result: "Result") -> HoldoutRef:
