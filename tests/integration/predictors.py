@@ -35,7 +35,8 @@ class Predictor:
 
     def all_ready(self) -> bool:
         try:
-            return bool(self.get("/health")["workers_ready"] == WORKERS)
+            health = self.get("/health")
+            return bool(health["workers_ready"] == health["workers_expected"])
         except httpx.HTTPError:
             return False
 
@@ -54,5 +55,5 @@ def predictor_process(nats_url: str, folder: Path, port: int | None = None, **mo
     log = folder / "predictor.log"
     with running([sys.executable, "-m", "services.predictor"], log, environment) as process:
         predictor = Predictor(psutil.Process(process.pid), f"http://127.0.0.1:{port}", log, f"predictor-{folder.name}")
-        wait_for(f"{WORKERS} workers (see {log})", predictor.all_ready)
+        wait_for(f"the workers (see {log})", predictor.all_ready)
         yield predictor

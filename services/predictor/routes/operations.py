@@ -25,9 +25,10 @@ def json_of(schema: Schema, **more: Any) -> Schema:
     return {"application/json": {"schema": schema, **more}}
 
 
-def told(summary: str, schema: Schema | None = None, **problems: str) -> Schema:
-    """Return a GET of the state of things."""
-    responses = {"200": {"description": "OK", "content": json_of(schema or {"type": "object"})}}
+def told(summary: str, *, text: bool = False, **problems: str) -> Schema:
+    """Return a GET of the state of things, as JSON or as text; `on404` says when the answer is a 404."""
+    content = {"text/plain": {"schema": {"type": "string"}}} if text else json_of({"type": "object"})
+    responses = {"200": {"description": "OK", "content": content}}
     told_problems = {code.removeprefix("on"): {"description": text} for code, text in problems.items()}
     return {"get": {"tags": ["state"], "summary": summary, "responses": responses | told_problems}}
 

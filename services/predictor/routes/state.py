@@ -41,8 +41,8 @@ class State:
         return {
             "/models": told("Every model that was heard of, and who answers for it"),
             "/health": told("Whether this worker lives, and how many of the predictor's workers are ready"),
-            "/ping": told("MLflow scoring: whether this worker serves", on503="Not yet, or not any more."),
-            "/version": told("MLflow scoring: the version of this server", {"type": "string"}),
+            "/ping": told("MLflow scoring: whether this worker serves", text=True, on503="Not yet, or not any more."),
+            "/version": told("MLflow scoring: the version of this server", text=True),
             "/ready": told("Whether this worker serves what is champion", on503="Not yet, or not any more."),
         }
 
@@ -75,7 +75,7 @@ class State:
 
     async def ping(self, _: Request) -> Response:
         """Whether this worker serves, in MLflow's words."""
-        return Response("\n", 200 if self._status().ready else 503, media_type="application/json")
+        return PlainTextResponse("\n", 200 if self._status().ready else 503)
 
     async def version(self, _: Request) -> Response:
         """Tell the version of this server."""

@@ -35,7 +35,7 @@ def tensor_of(described: Any, tail: bytes, start: int) -> tuple[Tensor, int]:
     shape, datatype = described.get("shape"), described.get("datatype")
     if type(shape) is not list or not shape or any(type(size) is not int or size < 0 for size in shape):
         raise UnreadableError(f"tensor {name}: shape is not a list of sizes")
-    if datatype != BYTES and datatype not in DTYPES:
+    if type(datatype) is not str or datatype not in {*DTYPES, BYTES}:
         raise UnreadableError(f"tensor {name}: datatype is not one of {', '.join([*DTYPES, BYTES])}")
     size = _binary_size(described)
     if size is None:
