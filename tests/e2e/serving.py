@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def serving(nats_url: str, folder: Path) -> Iterator[Serving]:
     asyncio.run(promote(nats_url, folder, {name: Fitted(one, features, features) for name, one in estimators.items()}))
     with predictor_process(nats_url, folder, PREDICTOR_WORKERS="1", BATON_DEFAULT_MODEL=COMPILED) as predictor:
         for model in estimators:
-            wait_for(f"{model} to be served", lambda model=model: serves(predictor, model))
+            wait_for(f"{model} to be served", partial(serves, predictor, model))
         assert predictor.get(f"/models/{COMPILED}")["runtime"] == "onnx"
         assert predictor.get(f"/models/{NATIVE}")["runtime"] == "sklearn"
         yield Serving(predictor, estimators, features.sample(40, random_state=1).reset_index(drop=True))
