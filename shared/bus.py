@@ -169,7 +169,7 @@ class NatsBus:
             headers[EXPECTED_LAST] = str(expected_last)
         subject, body = event.subject(model), event.model_dump_json().encode()
         if event.stream is None:
-            await self.client.publish(event.type, body, headers=headers)
+            await self.client.publish(subject, body, headers=headers)
             return Published(0, duplicate=False)
 
         async def attempt() -> Published:

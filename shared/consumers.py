@@ -6,6 +6,7 @@ subscriber then fetches for ever and hears nothing. So somebody asks the server,
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.errors import Error as NatsError
@@ -53,6 +54,13 @@ async def caught_up(subscriber: PullStreamSubscriber) -> None:
         except (NatsError, OSError) as error:  # the server is away, or `keep_alive` is about to subscribe anew
             log.debug("consumer not checked", error=repr(error))
         await asyncio.sleep(POLL_S)
+
+
+async def read_again(subscriber: PullStreamSubscriber) -> None:
+    """Have the server forget a subscriber's consumer: `keep_alive` subscribes anew, and what is last comes again."""
+    with suppress(NotFoundError):
+        if (info := await _info(subscriber)) is not None:
+            await subscriber.jetstream.delete_consumer(info.stream_name, info.name)
 
 
 async def _info(subscriber: PullStreamSubscriber) -> ConsumerInfo | None:

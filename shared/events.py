@@ -290,6 +290,21 @@ class PredictorAlive(Event):
     models: list[ServedModel]
     ttl_s: float
 
+    @classmethod
+    def subject(cls, model: str) -> str:
+        """Return the one subject of all heartbeats."""
+        return cls.type
+
+
+class ChampionWanted(Event):
+    """A nudge, a core message: who has not read this generation of a model's champion is to read its changes again."""
+
+    type = "champions.wanted"
+    stream = None
+
+    generation: int
+    ledger: str
+
 
 CATALOGUE: tuple[type[Event], ...] = (
     TrainRequested,

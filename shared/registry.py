@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import mlflow
-from mlflow.entities.model_registry import ModelVersion
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_model_name
@@ -25,7 +25,7 @@ from shared.events import BundleRef, HoldoutRef
 from shared.mlflow_errors import OUT_OF_DATE, is_missing, is_transient, unreadable
 
 CHAMPION = "champion"
-PRODUCTION, ARCHIVED, NO_STAGE = "Production", "Archived", "None"
+PRODUCTION, NO_STAGE = "Production", "None"
 
 # Tags on a model version: what Baton knows of it, in the transaction that creates it.
 TAG_REQUEST = "baton.request_id"
@@ -51,6 +51,15 @@ class Version:
     tags: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Registered:
+    """A registered model: its champion, and when MLflow last changed it or one of its stages (milliseconds)."""
+
+    model: str
+    champion: str | None
+    updated: int
+
+
 class Registry:
     """One MLflow server, reached through its REST API; a call waits up to `patience_s` seconds for it to be there."""
 
@@ -73,13 +82,17 @@ class Registry:
 
     def models(self) -> list[str]:
         """Return the names of all models, in order."""
+        return [found.model for found in self.registered()]
+
+    def registered(self) -> list[Registered]:
+        """Return all models, in order."""
         found, token = [], None
         while True:
             page = self._patiently(partial(self.client.search_registered_models, max_results=1000, page_token=token))
-            found += [entry.name for entry in page]
+            found += [_registered(entry) for entry in page]
             token = page.token
             if not token:
-                return sorted(found)
+                return sorted(found, key=lambda registered: registered.model)
 
     def version(self, model: str, version: str) -> Version | None:
         """Return one version, None if there is no such."""
@@ -177,11 +190,17 @@ class Registry:
                 ) from error
             raise RegistryError(f"MLflow refused to promote {model} version {version}: {error.message}") from error
 
-    def set_stage(self, model: str, version: str, stage: str) -> None:
-        """Move a version to a stage, leaving the others where they are."""
+    def put_in_production(self, model: str, version: str) -> None:
+        """Move a version to the stage Production, and archive every other that is there."""
         with warnings.catch_warnings():  # stages are deprecated, and still what many read
             warnings.simplefilter("ignore", FutureWarning)
-            self._patiently(lambda: self.client.transition_model_version_stage(model, version, stage))
+            move = partial(self.client.transition_model_version_stage, model, version, PRODUCTION)
+            try:
+                self._patiently(lambda: move(archive_existing_versions=True))
+            except MlflowException as error:
+                raise RegistryError(
+                    f"MLflow refused {model} version {version} in Production: {error.message}"
+                ) from error
 
     def metrics(self, run_id: str) -> dict[str, float]:
         """Return the last value of each metric of a run."""
@@ -236,6 +255,11 @@ class Registry:
                         f"MLflow at {self.tracking_uri} did not answer within {self._patience_s:.0f} s: {error.message}"
                     ) from error
                 time.sleep(0.5)
+
+
+def _registered(found: RegisteredModel) -> Registered:
+    champion = found.aliases.get(CHAMPION)
+    return Registered(found.name, str(champion) if champion is not None else None, found.last_updated_timestamp or 0)
 
 
 def _version(found: ModelVersion) -> Version:

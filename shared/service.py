@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +18,8 @@ from shared.denials import Denials
 from shared.event import Event
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
+
+CANCELLED_S = 0.5
 
 log = logger(__name__)
 
@@ -50,11 +52,20 @@ def end_on_failure(task: "asyncio.Task[None]") -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+async def end(tasks: "Collection[asyncio.Task[None]]") -> None:
+    """Cancel tasks and wait for them, again and again: before Python 3.12, nats-py's `wait_for` can swallow one."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCELLED_S)
+
+
 def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> None:
     """Tell AsyncAPI which events a service publishes (through its `Bus`)."""
     for event in events:
         broker.publisher(
-            f"{event.type}.{{model}}" if event.stream else event.type,
+            event.type if event.subject("") == event.type else f"{event.type}.{{model}}",
             schema=event,
             title=event.type,
             description=(event.__doc__ or "").strip(),

@@ -28,6 +28,7 @@ from shared.settings import BusSettings
 
 MODELS = "MODELS"  # object store: bundles by digest
 REQUESTS = "REQUESTS"  # key-value: the state of each train request
+ALL = (*Stream, f"OBJ_{MODELS}", f"KV_{REQUESTS}")
 DAY = 24 * 3600.0
 
 
@@ -122,5 +123,16 @@ async def prepare(js: JetStreamContext, settings: BusSettings, deadline_s: float
 
 
 async def _check_all(js: JetStreamContext) -> None:
-    for name in (*Stream, f"OBJ_{MODELS}", f"KV_{REQUESTS}"):
+    for name in ALL:
         await js.stream_info(name)
+
+
+async def missing(js: JetStreamContext) -> list[str]:
+    """Return the streams that JetStream does not have."""
+    gone = []
+    for name in ALL:
+        try:
+            await js.stream_info(name)
+        except NotFoundError:
+            gone.append(name)
+    return gone

@@ -76,6 +76,10 @@ class Follower:
             self._wanted[model] = change
             self._begin(model, change, attempt=1)
 
+    def knows(self, model: str, ledger: str, generation: int) -> bool:
+        """Tell whether a change, or a later one, was taken note of."""
+        return not self._orders[model].is_news(ledger, generation)
+
     async def settled(self) -> None:
         """Wait until everything taken note of so far was applied, or tried once and failed."""
         if self._applying:

@@ -10,10 +10,11 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
 from services.predictor.slot import Slots
-from shared.delivery import Acknowledge, subject
+from shared.consumers import read_again
+from shared.delivery import Acknowledge, overhear, subject
 from shared.errors import BundleError
 from shared.event import Event, Stream, model_name
-from shared.events import ModelPromoted, ModelWithdrawn, RunFinished
+from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, RunFinished
 from shared.telemetry import logger
 
 FORGET_AFTER_S = 30.0
@@ -72,7 +73,15 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
         else:
             log.info("challenger prefetched", model=model, version=event.version)
 
+    async def on_champion_wanted(event: ChampionWanted, msg: NatsMessage) -> None:
+        """Read the champions again if this worker missed one."""
+        model = model_name(subject(msg))
+        if not follower.knows(model, event.ledger, event.generation):
+            log.warning("a change of a champion was missed: reading again", model=model, generation=event.generation)
+            await read_again(champions)
+
     broker.include_router(router)
+    overhear(broker, ChampionWanted.all_subjects(), on_champion_wanted, title=ChampionWanted.type)
     return champions
 
 

@@ -41,9 +41,13 @@ class Order:
         self._generation = 0
         self._replaced: set[str] = set()
 
+    def is_news(self, ledger: str, generation: int) -> bool:
+        """Tell whether a change comes after the last one."""
+        return ledger not in self._replaced and (ledger != self._ledger or generation > self._generation)
+
     def advance(self, ledger: str, generation: int) -> bool:
         """Move on to a change; stay and return False if it comes before the last one or is the last one."""
-        if ledger in self._replaced or (ledger == self._ledger and generation <= self._generation):
+        if not self.is_news(ledger, generation):
             return False
         if self._ledger is not None and ledger != self._ledger:
             self._replaced.add(self._ledger)

@@ -14,6 +14,7 @@ from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers
 from services.promoter.bundling import Bundler
+from services.promoter.capture import Triggers
 from services.promoter.cases import PROMOTER
 from services.promoter.cleanup import Cleanup
 from services.promoter.commands import Commands
@@ -25,7 +26,9 @@ from services.promoter.ledger import Ledger
 from services.promoter.migration import migrate
 from services.promoter.outbox import Outbox
 from services.promoter.policies import read_policies
+from services.promoter.polling import Polling
 from services.promoter.promotion import Promoter
+from services.promoter.reconciler import Reconciler
 from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
@@ -37,9 +40,9 @@ from services.promoter.status import Status
 from services.promoter.turns import Turns
 from shared.bus import NatsBus
 from shared.consumers import keep_alive
-from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided
+from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
-from shared.service import asyncapi, document_publishes, end_on_failure, make_broker, stop_broker
+from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import prepare
 
@@ -50,7 +53,7 @@ def create_broker(settings: ServiceSettings | None = None) -> NatsBroker:
     """Return the broker with every subscription, connected to nothing."""
     broker = make_broker(settings or ServiceSettings(), PROMOTER)
     broker.include_routers(handlers.event_router(), handlers.command_router(), handlers.fleet_router())
-    document_publishes(broker, [PromotionDecided, ModelPromoted, ModelWithdrawn])
+    document_publishes(broker, [PromotionDecided, ModelPromoted, ModelWithdrawn, ChampionWanted])
     return broker
 
 
@@ -63,13 +66,18 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     database = Database(settings.database_url)
     ledger, fleet = Ledger(database), Fleet(time.monotonic)
     bundler = Bundler(bus, registry, settings)
-    relay = Relay(settings.database_url, Outbox(database), bus, bundler)
+    by_triggers = settings.capture == "triggers"
+    capture = Triggers(database, registry) if by_triggers else Polling(database, registry, settings.poll_s)
+    outbox, ledger_records = Outbox(database), Records(database)
+    reconciler = Reconciler(capture, outbox, ledger_records, bus, fleet, interval_s=settings.reconcile_s)
+    relay = Relay(
+        settings.database_url, outbox, bus, bundler, capture=capture, upkeep=(reconciler.run, reconciler.look)
+    )
     comparison = Comparison(registry, ledger, Scorer(bus, registry), policies)
     cleanup = Cleanup(bus, registry, ledger)
     judge = Judge(registry, ledger, comparison, policies, bundler=bundler, cleanup=cleanup)
-    promoter = Promoter(bus, registry, ledger, judge, Turns(database), cleanup=cleanup)
-    ledger_records = Records(database)
-    status = Status(ledger_records, relay, fleet, registry)
+    promoter = Promoter(bus, registry, ledger, judge, Turns(database), capture=capture, cleanup=cleanup)
+    status = Status(ledger_records, relay, fleet, registry, capture)
     broker = create_broker(settings)
     broker.context.set_global("promoter", promoter)
     broker.context.set_global("reports", Reports(database, policies, promoter))
@@ -79,7 +87,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await bus.open(START_DEADLINE_S)
         await prepare(bus.js, settings)
-        await migrate(database)
+        await migrate(database, with_triggers=by_triggers)
         await broker.start()
         pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]
         tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(pulling))]
@@ -89,9 +97,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
             yield
         finally:
             await stop_broker(broker)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             await bus.close()
             database.close()
 

@@ -5,33 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from psycopg2.extras import RealDictCursor
-
 from services.promoter.database import Database
 
-# A statement that repairs both ways in which alias and ledger can differ: a capture that failed, or was not installed.
-OUT_OF_STEP = """
-    SELECT coalesce(a.name, m.model) AS model FROM baton.models m
-    FULL JOIN (SELECT name, version::text FROM registered_model_aliases
-               WHERE workspace = 'default' AND alias = 'champion') a ON a.name = m.model
-    WHERE a.version IS DISTINCT FROM m.champion
-"""
-
-# Rows that somebody else holds are skipped and mirrored a moment later: waiting for them, after MLflow's own order of
-# locks, is how alias and stage deadlock. The triggers ignore the transaction, so that nothing is mirrored back.
-MIRROR_STAGES = """
-    WITH out_of_step AS (
-        SELECT v.name, v.version, v.version = a.version AS is_champion
-        FROM model_versions v JOIN registered_model_aliases a
-            ON a.workspace = v.workspace AND a.name = v.name AND a.alias = 'champion'
-        WHERE v.workspace = 'default' AND (v.version = a.version) <> (v.current_stage = 'Production')
-            AND v.current_stage <> 'Deleted_Internal'
-        FOR UPDATE OF v SKIP LOCKED
-    )
-    UPDATE model_versions v SET
-        current_stage = CASE WHEN o.is_champion THEN 'Production' ELSE 'Archived' END,
-        last_updated_time = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-    FROM out_of_step o WHERE v.workspace = 'default' AND v.name = o.name AND v.version = o.version
+# Each model's last change that an event can be made of; those of models whose changes still wait are left to the relay.
+LAST_PUBLISHED = """
+    SELECT p.model, p.generation, p.kind, p.version, p.bundle, (SELECT id::text FROM baton.ledger) AS ledger,
+        extract(epoch FROM clock_timestamp() - p.published_at)::float AS published_s_ago
+    FROM baton.models m CROSS JOIN LATERAL (
+        SELECT * FROM baton.promotions c WHERE c.model = m.model AND (c.kind = 'withdrawn' OR c.bundle IS NOT NULL)
+        ORDER BY c.generation DESC LIMIT 1
+    ) p
+    WHERE NOT EXISTS (SELECT FROM baton.promotions w WHERE w.model = m.model AND w.published_at IS NULL)
+    ORDER BY p.model
 """
 
 
@@ -50,6 +35,19 @@ class Change:
     reason: str
     decision: str | None
     committed_at: datetime
+    ledger: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """The last change of a champion that the bus was told of."""
+
+    model: str
+    generation: int
+    kind: str
+    version: str | None
+    bundle: str | None
+    published_s_ago: float
     ledger: str
 
 
@@ -87,18 +85,15 @@ class Outbox:
         query = "UPDATE baton.promotions SET bundle = %s WHERE model = %s AND generation = %s"
         await self._database.do(query, bundle, model, generation)
 
-    async def reconcile(self) -> list[str]:
-        """Capture what the triggers could not; return the models that were out of step."""
-        models = [row["model"] for row in await self._database.all(OUT_OF_STEP)]
-        for model in models:  # one transaction each: never hold two models' locks
-            await self._database.do("SELECT baton.capture(%s, 'alias champion found moved', false)", model)
-        return models
+    async def last_published(self) -> list[Published]:
+        """Return the last change that was published of each model, in order of models; none while changes wait."""
+        return [Published(**row) for row in await self._database.all(LAST_PUBLISHED)]
 
-    async def mirror_stages(self) -> None:
-        """Put every champion in stage Production and archive every other version that is there."""
-
-        def write(cursor: RealDictCursor) -> None:
-            cursor.execute("SET LOCAL baton.capture = 'off'")
-            cursor.execute(MIRROR_STAGES)
-
-        await self._database.run(write)
+    async def publish_again(self, model: str, generation: int) -> None:
+        """Have the relay publish a change that the bus has lost."""
+        query = """
+            WITH again AS (
+                UPDATE baton.promotions SET published_at = NULL WHERE model = %s AND generation = %s RETURNING model
+            ) SELECT pg_notify('baton_promotions', model) FROM again
+        """
+        await self._database.do(query, model, generation)

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from services.promoter.capture import Capture
 from services.promoter.cases import Case
 from services.promoter.cleanup import Cleanup
 from services.promoter.comparison import Judgement
@@ -25,13 +26,22 @@ class Promoter:
     """Settles cases. Every step may be repeated: the decision on an event is made once, its intent is used once."""
 
     def __init__(
-        self, bus: Bus, registry: Registry, ledger: Ledger, judge: Judge, turns: Turns, *, cleanup: Cleanup
+        self,
+        bus: Bus,
+        registry: Registry,
+        ledger: Ledger,
+        judge: Judge,
+        turns: Turns,
+        *,
+        capture: Capture,
+        cleanup: Cleanup,
     ) -> None:
         self._bus = bus
         self._registry = registry
         self._ledger = ledger
         self._judge = judge
         self._turns = turns
+        self._capture = capture
         self._cleanup = cleanup
 
     async def settle(self, case: Case) -> PromotionDecided:
@@ -75,7 +85,7 @@ class Promoter:
             return True
         point("promoter.renewed")
         try:
-            await asyncio.to_thread(self._registry.promote, model, decided.version)
+            await self._capture.promote(model, decided.version, decided.generation)
             point("promoter.promoted")
         except RegistryError as error:
             gone = await asyncio.to_thread(self._registry.version, model, decided.version) is None

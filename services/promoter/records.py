@@ -65,6 +65,10 @@ STANDINGS = """
     ) waiting ON waiting.model = m.model
     ORDER BY 1
 """
+CAPTURE_ERRORS = """
+    SELECT id, happened_at AS at, trigger_name AS trigger, changed ->> 'name' AS model, changed, sqlstate, message
+    FROM baton.capture_errors WHERE id > %s ORDER BY id DESC LIMIT 100
+"""
 
 
 class Records:
@@ -89,3 +93,7 @@ class Records:
     async def standings(self) -> list[dict[str, Any]]:
         """Return for each model its champion and generation, by whom and why it is frozen, what awaits approval."""
         return await self._database.all(STANDINGS)
+
+    async def capture_errors(self, after: int = 0) -> list[dict[str, Any]]:
+        """Return the last hundred errors of the capture with an id beyond `after`, newest first."""
+        return await self._database.all(CAPTURE_ERRORS, after)

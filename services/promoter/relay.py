@@ -1,6 +1,7 @@
 """The relay: publishes every captured change of a champion, in order per model, exactly as it was committed."""
 
 import asyncio
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -10,6 +11,7 @@ import psycopg2
 from pydantic import ValidationError
 
 from services.promoter.bundling import Bundler
+from services.promoter.capture import Capture
 from services.promoter.cases import PROMOTER
 from services.promoter.listener import Listener, listening
 from services.promoter.outbox import Change, Outbox
@@ -17,6 +19,7 @@ from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
 from shared.faults import point
+from shared.service import end
 from shared.telemetry import logger
 
 POLL_S = 2.0  # how late a change is seen at most when a notification was lost
@@ -24,17 +27,30 @@ RETRY_S = 0.5
 LONGEST_REST_S = 30.0
 MOST_DOUBLINGS = 10
 
+Upkeep = Callable[[], Coroutine[Any, Any, None]]  # what only the one that relays does beside, for ever
+
 log = logger(__name__)
 
 
 class Relay:
     """One works at a time; others stand by. Each model is drained by a task of its own, so none waits for another."""
 
-    def __init__(self, database_url: str, outbox: Outbox, bus: Bus, bundler: Bundler) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        outbox: Outbox,
+        bus: Bus,
+        bundler: Bundler,
+        *,
+        capture: Capture,
+        upkeep: Sequence[Upkeep] = (),
+    ) -> None:
         self._database_url = database_url
         self._outbox = outbox
         self._bus = bus
         self._bundler = bundler
+        self._capture = capture
+        self._upkeep = upkeep
         self._waiting: dict[str, str] = {}  # why a model's changes are not on the bus yet
         self._drains: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
@@ -57,27 +73,15 @@ class Relay:
 
     async def _work(self, listener: Listener) -> None:
         self._last.clear()  # another relay may have published since
-        upkeep = asyncio.create_task(self._keep_in_step(listener))
+        upkeep = [asyncio.create_task(work()) for work in self._upkeep]
         try:
-            while not upkeep.done():
+            while not any(task.done() for task in upkeep):
                 await self._start_drains(listener)
                 await listener.wait(POLL_S)
-            upkeep.result()
+            await asyncio.gather(*upkeep)
         finally:
-            tasks = [upkeep, *self._drains.values()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end([*upkeep, *self._drains.values()])
             self._drains.clear()
-
-    async def _keep_in_step(self, listener: Listener) -> None:
-        """Repair what triggers missed and stages that differ, beside the path from commit to publish."""
-        while True:
-            for model in await self._outbox.reconcile():
-                log.warning("champion was captured late: see baton.capture_errors", model=model)
-                listener.wake()
-            await self._outbox.mirror_stages()
-            await asyncio.sleep(POLL_S)
 
     async def _start_drains(self, listener: Listener) -> None:
         pending = await self._outbox.pending(busy=self._drains)
@@ -99,7 +103,7 @@ class Relay:
                 point("relay.marked")
                 self._waiting.pop(model, None)
             self._failures.pop(model, None)
-            await self._outbox.mirror_stages()
+            await self._capture.mirror(model)
         except Exception as error:  # whatever it is, it must not end this model's relay
             self._waiting[model] = str(error)
             failures = self._failures[model] = self._failures.get(model, 0) + 1

@@ -1,6 +1,7 @@
 """Settings of the promoter."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,7 +27,14 @@ class PromoterSettings(ServiceSettings, RegistrySettings, BundlingSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
 
     promoter_port: int = Field(default=8001, ge=0, lt=65536)
-    database_url: str = Field(description="MLflow's PostgreSQL; the ledger lives in its schema `baton`")
+    database_url: str = Field(
+        description="the PostgreSQL of the ledger, which is MLflow's own where capture is by triggers"
+    )
+    capture: Literal["triggers", "poll"] = Field(
+        default="triggers", description="poll: watch MLflow through its API, with the ledger in a database of its own"
+    )
+    poll_s: float = Field(default=2.0, ge=0.1, le=3600)
+    reconcile_s: float = Field(default=30.0, ge=0.1, le=86400)
     policy_file: Path | None = None
     asyncapi_file: Path = Field(default=DOCUMENTATION / "asyncapi.json", description="AsyncAPI of all services")
 
@@ -35,5 +43,7 @@ class PromoterSettings(ServiceSettings, RegistrySettings, BundlingSettings):
     def _for_libpq(cls, url: str) -> str:
         plain = libpq_url(url)
         if not plain.startswith(("postgresql://", "postgres://")):
-            raise ValueError("must be a postgresql:// URL: capture needs MLflow on PostgreSQL")
+            raise ValueError(
+                "must be a postgresql:// URL: MLflow on PostgreSQL, or with BATON_CAPTURE=poll any PostgreSQL"
+            )
         return plain

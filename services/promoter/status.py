@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from services.promoter.capture import Capture
 from services.promoter.fleet import Fleet
 from services.promoter.records import Records
 from services.promoter.relay import Relay
@@ -13,11 +14,17 @@ from shared.registry import Registry
 class Status:
     """Brings together what ledger, relay, fleet and MLflow know."""
 
-    def __init__(self, records: Records, relay: Relay, fleet: Fleet, registry: Registry) -> None:
+    def __init__(self, records: Records, relay: Relay, fleet: Fleet, registry: Registry, capture: Capture) -> None:
         self._records = records
         self._relay = relay
         self._fleet = fleet
         self._registry = registry
+        self._capture = capture
+
+    async def capture(self) -> dict[str, Any]:
+        """Return the capture's `mode`, what it cannot see (`blind_to`), and its last `errors`."""
+        errors = await self._records.capture_errors()
+        return {"mode": self._capture.mode, "blind_to": self._capture.blind_to, "errors": errors}
 
     async def models(self) -> list[dict[str, Any]]:
         """Return every model that MLflow knows, with its standing in the ledger."""

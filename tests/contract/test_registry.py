@@ -81,7 +81,7 @@ def test_what_mlflow_refuses_is_a_registry_error(registry: Registry, client: Mlf
 
 def test_stages_can_be_set(registry: Registry, client: MlflowClient, model: str) -> None:
     made = register(registry, client, model)
-    registry.set_stage(model, made.version, PRODUCTION)
+    registry.put_in_production(model, made.version)
     found = registry.version(model, made.version)
     assert found is not None
     assert found.stage == PRODUCTION

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from services.promoter.bundling import Bundler
+from services.promoter.capture import Triggers
 from services.promoter.database import Database
 from services.promoter.migration import migrate
 from services.promoter.outbox import Outbox
@@ -56,7 +57,8 @@ async def relaying(database_url: str, versions: Versions) -> AsyncIterator[Relay
     @asynccontextmanager
     async def relay(bus: NatsBus) -> AsyncIterator[None]:
         bundler = Bundler(bus, versions.registry, BundlingSettings())
-        running = asyncio.create_task(Relay(database_url, Outbox(database), bus, bundler).run())
+        capture = Triggers(database, versions.registry)
+        running = asyncio.create_task(Relay(database_url, Outbox(database), bus, bundler, capture=capture).run())
         try:
             yield
         finally:

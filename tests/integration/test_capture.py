@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from services.promoter.bundling import Bundler
+from services.promoter.capture import Triggers
 from services.promoter.cases import Case
 from services.promoter.database import Database
 from services.promoter.ledger import Intent, Ledger
@@ -57,14 +58,21 @@ def outbox(database: Database) -> Outbox:
 
 
 @pytest.fixture
+def capture(database: Database, tracking_uri: str) -> Triggers:
+    return Triggers(database, Registry(tracking_uri))
+
+
+@pytest.fixture
 def records(database: Database) -> Records:
     return Records(database)
 
 
 @pytest.fixture
-def new_relay(database_url: str, bus: NatsBus, outbox: Outbox, tracking_uri: str) -> Callable[[], Relay]:
+def new_relay(
+    database_url: str, bus: NatsBus, outbox: Outbox, capture: Triggers, tracking_uri: str
+) -> Callable[[], Relay]:
     bundler = Bundler(bus, Registry(tracking_uri), BundlingSettings())
-    return lambda: Relay(database_url, outbox, bus, bundler)
+    return lambda: Relay(database_url, outbox, bus, bundler, capture=capture)
 
 
 @pytest.fixture
@@ -320,7 +328,7 @@ def renamed(database_url: str, table: str) -> Iterator[None]:
 
 
 async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
-    versions: Versions, database_url: str, records: Records, outbox: Outbox
+    versions: Versions, database_url: str, records: Records, capture: Triggers
 ) -> None:
     one, two = versions.plain(), versions.plain()
     with renamed(database_url, "promotions"):
@@ -328,7 +336,7 @@ async def test_a_broken_capture_never_fails_a_user_s_write_and_is_made_good(
     with renamed(database_url, "models"):
         versions.client.transition_model_version_stage(versions.model, two, "Production")
     assert await records.history(versions.model, 9) == []
-    assert versions.model in await outbox.reconcile()
+    assert versions.model in await capture.catch_up()
     (row,) = await records.history(versions.model, 9)
     assert row["reason"] == "unknown (MLflow): alias champion found moved"
     with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:

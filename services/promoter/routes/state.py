@@ -21,6 +21,14 @@ def make_router(fleet: Fleet, relay: Relay, status: Status, is_working: Callable
         response.status_code = 200 if working else 503
         return {"status": "ok" if working else "not connected to NATS"}
 
+    @router.get("/capture")
+    async def captured() -> dict[str, Any]:
+        """How changes of champions are captured, and the last errors of that, newest first.
+
+        A change that one of them kept from being captured is captured by the reconciler, within BATON_RECONCILE_S.
+        """
+        return await status.capture()
+
     @router.get("/fleet")
     async def workers() -> list[dict[str, Any]]:
         """Each predictor's workers with the versions that they serve; `lost` are those that fell silent."""
