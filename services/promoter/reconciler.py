@@ -17,6 +17,7 @@ from services.promoter.outbox import Outbox, Published
 from services.promoter.records import Records
 from shared.bus import NatsBus
 from shared.errors import BatonError, EventError
+from shared.event import Stream
 from shared.events import BundleRef, ChampionEvent, ChampionWanted, ModelPromoted, ModelWithdrawn
 from shared.streams import missing, prepare
 from shared.telemetry import logger
@@ -59,6 +60,8 @@ class Reconciler:
         self._interval_s = interval_s
         self._patience_s = patience_s
         self._last_error: int | None = None
+        self._seen: dict[str, tuple[str, int]] = {}  # each model's last change that was seen on the bus
+        self._stream = ("", 0, 0)  # the stream as it was then: when it was made, its last sequence, how many it holds
 
     async def run(self) -> None:
         """Reconcile every `interval_s` seconds, for ever."""
@@ -93,10 +96,25 @@ class Reconciler:
 
     async def _champions(self) -> None:
         """Have published again what the bus has lost: the last change of each model."""
+        await self._recall_unless_intact()
         for change in await self._outbox.last_published():
-            if is_an_event(change) and not await self._is_on_the_bus(change):
+            place = (change.ledger, change.generation)
+            if self._seen.get(change.model) == place or not is_an_event(change):
+                continue
+            if await self._is_on_the_bus(change):
+                self._seen[change.model] = place
+            else:
                 await self._outbox.publish_again(change.model, change.generation)
                 log.warning("repaired: the bus had lost a champion", model=change.model, generation=change.generation)
+
+    async def _recall_unless_intact(self) -> None:
+        """Forget which changes were seen on the bus if the stream was made anew or holds less than it did."""
+        info = await self._bus.js.stream_info(Stream.CHAMPIONS)
+        stream = (str(info.created), info.state.last_seq, info.state.messages)
+        is_intact = stream[0] == self._stream[0] and stream[1] >= self._stream[1] and stream[2] >= self._stream[2]
+        if not is_intact:
+            self._seen.clear()
+        self._stream = stream
 
     async def _is_on_the_bus(self, change: Published) -> bool:
         kind: type[ChampionEvent] = ModelPromoted if change.kind == "promoted" else ModelWithdrawn
