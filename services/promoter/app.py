@@ -96,8 +96,8 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
         try:
             yield
         finally:
+            await end(tasks)  # first: `keep_alive` would start anew what the broker stops
             await stop_broker(broker)
-            await end(tasks)
             await bus.close()
             database.close()
 
