@@ -85,10 +85,11 @@ def _equal(part: Part, rows: str, values: np.ndarray, *, is_text: bool) -> str:
     return part.add("Or", equal, part.add("And", part.add("IsNaN", rows), gaps))
 
 
-def double_columns(operator: Any) -> None:
-    """Say that an encoder answers with doubles, one column per category or feature."""
+def columns_out(operator: Any) -> None:
+    """Say what a step answers with: texts where an imputer was given texts, else doubles."""
     step, rows = operator.raw_operator, operator.inputs[0].get_first_dimension()
-    operator.outputs[0].type = DoubleTensorType([rows, len(step.get_feature_names_out())])
+    kind = StringTensorType if _is_text(operator) and isinstance(step, SimpleImputer) else DoubleTensorType
+    operator.outputs[0].type = kind([rows, len(step.get_feature_names_out())])
 
 
 def _is_text(operator: Any) -> bool:
@@ -111,4 +112,4 @@ def _constants(values: Any, *, is_text: bool) -> np.ndarray:
 
 
 CONVERTERS = {SimpleImputer: impute, OneHotEncoder: encode_one_hot, OrdinalEncoder: encode_ordinal}
-SHAPES = {OneHotEncoder: double_columns, OrdinalEncoder: double_columns}
+SHAPES = dict.fromkeys(CONVERTERS, columns_out)

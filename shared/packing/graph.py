@@ -51,13 +51,16 @@ class Part:
 
 
 def keep_output(model: ModelProto, wanted: str, name: str) -> None:
-    """Give one output of a graph a name, and drop the others."""
-    kept = next(value for value in model.graph.output if value.name == wanted)
+    """Give one output of a graph a name, as doubles whatever it was declared as, and drop the others."""
+    raw = f"{name}.raw"
+    for node in model.graph.node:
+        for tensors in (node.input, node.output):
+            tensors[:] = [raw if tensor == wanted else tensor for tensor in tensors]
+    shape = next(value for value in model.graph.output if value.name == wanted).type.tensor_type.shape
+    width = [dim.dim_value for dim in shape.dim][1:]
     del model.graph.output[:]
-    model.graph.output.append(kept)
-    if wanted != name:
-        model.graph.output[0].name = name
-        model.graph.node.append(helper.make_node("Identity", [wanted], [name], name=f"{name}.output"))
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.DOUBLE, [None, *width]))
+    model.graph.node.append(helper.make_node("Cast", [raw], [name], name=f"{name}.cast", to=TensorProto.DOUBLE))
 
 
 def set_versions(model: ModelProto) -> None:
@@ -69,17 +72,29 @@ def set_versions(model: ModelProto) -> None:
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
 
 
+def join_as_they_are(model: ModelProto) -> None:
+    """Let columns be joined without being rounded to float32 on the way, which skl2onnx's way to join them does."""
+    for node in model.graph.node:
+        if node.op_type == "FeatureVectorizer":
+            node.op_type, node.domain = "Concat", ""
+            del node.attribute[:]
+            node.attribute.append(helper.make_attribute("axis", 1))
+
+
 def stack_inputs(model: ModelProto, inputs: Sequence[Column]) -> None:
     """Replace one input per column by one tensor of all numbers and one of all texts: fewer to feed, fewer to join."""
-    texts = [column.name for column in inputs if column.type == "string"]
-    numbers = [column.name for column in inputs if column.type != "string"]
+    names = [value.name for value in model.graph.input]  # as written by skl2onnx, which allows fewer characters
+    if names in ([NUMBERS], [TEXTS]):
+        return
+    texts = [name for name, column in zip(names, inputs, strict=True) if column.type == "string"]
+    numbers = [name for name, column in zip(names, inputs, strict=True) if column.type != "string"]
     del model.graph.input[:]
     nodes = list(model.graph.node)
     del model.graph.node[:]
-    for matrix, kind, names in ((NUMBERS, TensorProto.DOUBLE, numbers), (TEXTS, TensorProto.STRING, texts)):
-        if names:
-            model.graph.input.append(helper.make_tensor_value_info(matrix, kind, [None, len(names)]))
-            nodes = _taken_from(matrix, names, nodes, model)
+    for matrix, kind, joined in ((NUMBERS, TensorProto.DOUBLE, numbers), (TEXTS, TensorProto.STRING, texts)):
+        if joined:
+            model.graph.input.append(helper.make_tensor_value_info(matrix, kind, [None, len(joined)]))
+            nodes = _taken_from(matrix, joined, nodes, model)
     model.graph.node.extend(nodes)
 
 

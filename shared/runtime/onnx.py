@@ -9,7 +9,7 @@ from shared.bundle import Columns, Output
 from shared.runtime import Prediction, from_probabilities
 
 VALUES, PROBABILITIES = "values", "probabilities"
-NUMBERS, TEXTS = "baton.numbers", "baton.texts"
+NUMBERS, TEXTS = "baton_numbers", "baton_texts"
 MISSING = "\uffff"  # a missing text: ONNX has none, and Unicode keeps this character free for such uses
 
 

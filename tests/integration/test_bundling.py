@@ -117,7 +117,9 @@ def notebook(tracking_uri: str, bus: NatsBus, tmp_path: Path) -> Notebook:
 
 
 def pipeline() -> Any:
-    columns = make_column_transformer((OneHotEncoder(), ["city"]), (StandardScaler(), ["age", "visits"]))
+    columns = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["city"]), (StandardScaler(), ["age", "visits"])
+    )
     return make_pipeline(columns, LogisticRegression()).fit(TABLE, LABELS)
 
 
