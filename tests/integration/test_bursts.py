@@ -35,11 +35,6 @@ CHANGES = 100
 TRANSITIONS, CALLERS = 160, 8
 TRANSITION = "api/2.0/mlflow/model-versions/transition-stage"
 
-# nats-py drops a socket that it was dialling when the server went away again.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:.*_SelectorTransport.__del__:pytest.PytestUnraisableExceptionWarning", "ignore:unclosed transport"
-)
-
 
 @pytest.fixture
 def versions(tracking_uri: str) -> Versions:
