@@ -18,6 +18,14 @@ def server_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("servers")
 
 
+@pytest.fixture(autouse=True)
+def nobody_s_tracking_uri() -> Iterator[None]:
+    """Forget the address that MLflow's client leaves in the environment: a stack of a later test would attach to it."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
 def kept(variable: str) -> AbstractContextManager[str] | None:
     """Return the address of a server that runs already, None if the environment names none."""
     address = os.environ.get(variable)

@@ -56,10 +56,8 @@ def running_stack(verb: list[str], data_dir: Path, deadline_s: float = 170) -> I
     """Run a verb that brings up a stack, wait until it printed its report, and end it as Ctrl-C does."""
     output, errors = data_dir.with_suffix(".out"), data_dir.with_suffix(".err")
     command = [BATON, *verb, "--json", "--data-dir", str(data_dir), *FREE_PORTS]
-    # MLflow's client leaves the address of the tests' own server in the environment; a stack would attach to it.
-    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     with output.open("wb") as out, errors.open("wb") as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True, env=environment)
+        process = subprocess.Popen(command, stdout=out, stderr=err, start_new_session=True)
     try:
         wait_for(
             f"{verb} to print its report (see {errors})",
