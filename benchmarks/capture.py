@@ -1,7 +1,8 @@
 """What the capture costs an MLflow write: `set_registered_model_alias` with and without its trigger, side by side.
 
 Blocks of both alternate in one run, so that a busy machine troubles both alike. Prints medians in milliseconds, their
-difference and their ratio: over MLflow's REST API, and as the bare statement, where nothing else hides the trigger.
+difference and their ratio: over MLflow's REST API, and as the bare statement, where nothing else hides the trigger; for
+that also the processor time that PostgreSQL spends on it, which no other load on the machine adds to (Linux only).
 """
 
 import asyncio
@@ -58,13 +59,27 @@ def measure(mlflow: str, connection: psycopg2.extensions.connection) -> dict[str
         with connection.cursor() as cursor:
             cursor.execute(STATEMENT, (version, model))
 
-    return {
+    measured = {
         "mlflow_rest_ms": compare(connection, lambda step: over_rest(both[step % 2])),
         "sql_ms": compare(connection, lambda step: in_sql(both[step % 2])),
     }
+    if Path("/proc/self/schedstat").exists():
+        processor = processor_time(connection)
+        measured["sql_processor_ms"] = compare(connection, lambda step: in_sql(both[step % 2]), processor)
+    return measured
 
 
-def compare(connection: psycopg2.extensions.connection, move: Callable[[int], None]) -> dict[str, float]:
+def processor_time(connection: psycopg2.extensions.connection) -> Callable[[], float]:
+    """Return a clock of the processor time, in seconds, that the server's process of a connection has had."""
+    schedule = Path(f"/proc/{connection.get_backend_pid()}/schedstat")
+    return lambda: int(schedule.read_text().split()[0]) / 1e9
+
+
+def compare(
+    connection: psycopg2.extensions.connection,
+    move: Callable[[int], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Time a write in blocks, by turns with the trigger and without."""
     for step in range(WARM_UP):
         move(step)
@@ -73,9 +88,9 @@ def compare(connection: psycopg2.extensions.connection, move: Callable[[int], No
         captured = block % 2 == 0
         switch(connection, captured)
         for step in range(MOVES):
-            began = time.perf_counter()
+            began = clock()
             move(step)
-            times[captured].append((time.perf_counter() - began) * 1e3)
+            times[captured].append((clock() - began) * 1e3)
     switch(connection, captured=True)
     with_trigger, without = statistics.median(times[True]), statistics.median(times[False])
     return {

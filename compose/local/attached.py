@@ -18,10 +18,11 @@ def attached_urls(settings: StackSettings) -> dict[str, str]:
     """Return the addresses of the parts that are not to be started."""
     given = {"postgres": settings.database_url, "nats": settings.nats_url, "mlflow": settings.tracking_uri}
     urls = {part: url for part, url in given.items() if url}
-    if "mlflow" in urls and "postgres" not in urls:
+    if "mlflow" in urls and "postgres" not in urls and settings.capture == "triggers":
         raise SettingsError(
             "MLFLOW_TRACKING_URI is set and BATON_DATABASE_URL is not: promotions are captured in MLflow's own "
-            "database, so name that database, or unset MLFLOW_TRACKING_URI to have an MLflow started here"
+            "database, so name that database, or set BATON_CAPTURE=poll to have MLflow watched through its API, or "
+            "unset MLFLOW_TRACKING_URI to have an MLflow started here"
         )
     return urls
 

@@ -1,6 +1,7 @@
 """What can be set about the stack on one machine: its directory, its ports, the parts that already run elsewhere."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -37,6 +38,7 @@ class StackSettings(BaseSettings):
     database_url: str | None = None
     nats_url: str | None = None
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    capture: Literal["triggers", "poll"] = Field(default="triggers", description="the promoter's own setting")
     port_fallback: bool = Field(
         default=False, description="replace a default port that is taken by a free one instead of refusing to start"
     )

@@ -9,7 +9,14 @@ from compose.local.settings import PORT_FIELDS, StackSettings
 from shared.errors import SettingsError
 from shared.settings import load
 
-OWN_NAMES = ("MLFLOW_TRACKING_URI", "PREDICTOR_WORKERS", "BATON_DATABASE_URL", "BATON_NATS_URL", "BATON_DATA_DIR")
+OWN_NAMES = (
+    "MLFLOW_TRACKING_URI",
+    "PREDICTOR_WORKERS",
+    "BATON_DATABASE_URL",
+    "BATON_NATS_URL",
+    "BATON_DATA_DIR",
+    "BATON_CAPTURE",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +68,11 @@ def test_an_attached_database_gets_an_mlflow_of_ours() -> None:
 def test_only_a_port_that_nobody_chose_may_be_replaced_and_only_if_asked() -> None:
     assert load(StackSettings).replaceable_ports == set()
     assert load(StackSettings, port_fallback=True, nats_port=4333).replaceable_ports == set(PORT_FIELDS) - {"nats"}
+
+
+def test_an_mlflow_that_is_polled_needs_no_database_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
+    with pytest.raises(SettingsError, match="BATON_CAPTURE=poll"):
+        attached_urls(load(StackSettings))
+    monkeypatch.setenv("BATON_CAPTURE", "poll")
+    assert attached_urls(load(StackSettings)) == {"mlflow": "https://mlflow.example"}
