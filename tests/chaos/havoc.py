@@ -10,12 +10,11 @@ import psutil
 
 from tests.chaos.journal import Journal
 from tests.chaos.plan import Step
-from tests.chaos.stack import PROMOTERS, Stack
+from tests.chaos.stack import Stack
 
 WATCH_S = 0.1
 TARGET_WITHIN_S = 60.0
-AMBUSH_S = 20.0
-PASSING = {"promoter": PROMOTERS, "relay": PROMOTERS, "trainer": ("trainer",), "predictor": ("predictor",)}
+AMBUSH_S = 25.0
 
 
 class Havoc:
@@ -71,7 +70,7 @@ class Havoc:
             self._journal.note(f"== continue {step.target}")
 
     async def _ambush(self, step: Step) -> None:
-        """Have whoever passes a point next kill itself there; if nobody does in time, kill one where it is."""
+        """Have whoever passes a point next kill itself there; if nobody does in time, kill somebody else."""
         armed = self._stack.faults / step.target
         while armed.exists():  # one ambush at a time at each point
             await asyncio.sleep(WATCH_S)
@@ -83,8 +82,7 @@ class Havoc:
                     await asyncio.sleep(WATCH_S)
         except TimeoutError:
             armed.unlink(missing_ok=True)
-            part = self._chance.choice(PASSING[step.target.partition(".")[0]])
-            await self._kill(Step(step.at_s, "kill", part))
+            await self._kill(Step(step.at_s, "kill", step.otherwise))
         else:
             self.tally.update(("kills", "faults"))
             self._journal.note(f"== hit {step.target}")

@@ -19,13 +19,17 @@ POINT_WEIGHTS = {"promoter": 3, "relay": 3, "trainer": 2, "predictor": 1}  # by 
 
 @dataclass(frozen=True)
 class Step:
-    """One act, `at_s` seconds after the havoc began: kill or stop a part, or lie in wait at a fault point."""
+    """One act, `at_s` seconds after the havoc began: kill or stop a part, or lie in wait at a fault point.
+
+    `otherwise` is the part that is killed when nobody comes by there.
+    """
 
     at_s: float
     act: Literal["kill", "stop", "ambush"]
     target: str
     in_child: bool = False
     seconds: float = 0.0
+    otherwise: str = ""
 
 
 def make_plan(seed: int, kills: int) -> list[Step]:
@@ -33,7 +37,7 @@ def make_plan(seed: int, kills: int) -> list[Step]:
     chance = random.Random(seed)
     lasts_s = max(SHORTEST_S, kills * PACE_S)
     killed = [_kill(chance, lasts_s) for _ in range(kills - kills // 2)]
-    ambushed = [Step(chance.uniform(0, lasts_s), "ambush", _point(chance)) for _ in range(kills // 2)]
+    ambushed = [_ambush(chance, lasts_s) for _ in range(kills // 2)]
     stopped = [_stop(chance, lasts_s) for _ in range(kills // 4)]
     return sorted(killed + ambushed + stopped, key=lambda step: step.at_s)
 
@@ -52,6 +56,10 @@ def _stop(chance: random.Random, lasts_s: float) -> Step:
     part = _part(chance)
     seconds = LONG_STOP_S if part in LONG_STOPS and chance.random() < 0.25 else chance.uniform(*STOPS_S)
     return Step(chance.uniform(0, lasts_s), "stop", part, seconds=seconds)
+
+
+def _ambush(chance: random.Random, lasts_s: float) -> Step:
+    return Step(chance.uniform(0, lasts_s), "ambush", _point(chance), otherwise=_part(chance))
 
 
 def _point(chance: random.Random) -> str:
