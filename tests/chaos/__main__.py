@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import logging
 import shutil
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from tests.chaos.template import copy_template, make_template
 def main() -> int:
     """Run the seeds in a row; the directory of a run that fails is kept."""
     options = _options()
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # a line per version that is copied says nothing here
     warnings.simplefilter("ignore", FutureWarning)  # stages are deprecated, and still what many use
     folder = (options.folder or Path(tempfile.mkdtemp(prefix="baton-chaos-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
