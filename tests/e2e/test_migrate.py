@@ -6,7 +6,9 @@ from pathlib import Path
 
 import httpx
 import mlflow
+import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from tests.integration.filestores import make_store
 from tests.servers import wait_for
@@ -30,11 +32,13 @@ def test_the_old_champion_of_a_filestore_serves(tmp_path: Path, monkeypatch: pyt
             answer = httpx.post(url, json=[{"x0": 0.0}, {"x0": 3.0}])
             return dict(answer.json()) if answer.status_code == 200 else {}
 
-        for model, version in (("model alpha", "1"), ("model beta", "2")):
+        for model, version, labels in (("model alpha", "1", [0, 0, 1, 1]), ("model beta", "2", [0, 1, 1, 1])):
             wait_for(f"{model} to be served", lambda model=model: bool(predicts(model)), 100)  # type: ignore[misc]
             answer = predicts(model)
             assert answer["version"] == version
-            assert [each["prediction"] for each in answer["predictions"]] == [0, 1]  # type: ignore[attr-defined]
+            fitted = LogisticRegression().fit(np.array([[0.0], [1.0], [2.0], [3.0]]), labels)
+            expected = fitted.predict(np.array([[0.0], [3.0]])).tolist()
+            assert [each["prediction"] for each in answer["predictions"]] == expected  # type: ignore[attr-defined]
 
         monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.state.urls["mlflow"])
         client = mlflow.MlflowClient(stack.state.urls["mlflow"], stack.state.urls["mlflow"])
