@@ -33,13 +33,19 @@ class Agreement:
 
 
 def compare(
-    compiled: Runtime, fitted: tuple[Any, Output], inputs: list[Column], rows: Columns, count: int = PERTURBED_ROWS
+    compiled: Runtime,
+    fitted: tuple[Any, Output],
+    inputs: list[Column],
+    rows: Columns,
+    *,
+    count: int = PERTURBED_ROWS,
+    seed: int = 0,
 ) -> Agreement:
     """Compare a compiled model's answers with an estimator's, to rows and to `count` rows made of them."""
     estimator, output = fitted
     real = answers_of(estimator, output, frame_of(rows))
     scale = float(np.abs(_numbers(real)).max()) or 1.0 if _is_numeric(real) else 1.0
-    made = perturbed(rows, inputs, count)
+    made = perturbed(rows, inputs, count, seed)
     try:
         expected = answers_of(estimator, output, frame_of(made))
     except Exception as error:  # whatever a pipeline raises for rows that it was not fitted for

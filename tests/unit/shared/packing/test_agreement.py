@@ -89,10 +89,10 @@ def test_a_model_that_differs_on_unseen_rows_only_does_not_agree() -> None:
             return Prediction([float(min(value, 40.0)) for value in columns["x"]])
 
     fitted = (model, output_of(model))
-    found = compare(Clipped(), fitted, inputs, rows, 100)
+    found = compare(Clipped(), fitted, inputs, rows, count=100)
     assert found.fault is not None
     assert "of 100 perturbed rows are off" in found.fault
-    agreed = compare(compiled(model, rows), fitted, inputs, rows, 100)
+    agreed = compare(compiled(model, rows), fitted, inputs, rows, count=100)
     assert (agreed.fault, agreed.rows, agreed.perturbed) == (None, 40, 100)
     assert agreed.largest < 1e-12
     assert str(agreed).startswith("40 held-out and golden rows and 100 perturbed ones")
@@ -103,7 +103,7 @@ def test_rows_that_scikit_learn_refuses_are_not_answered_in_its_stead() -> None:
     truth: Any = pd.Series([0, 1] * 20)
     model = make_pipeline(OneHotEncoder(handle_unknown="error"), LogisticRegression()).fit(frame_of(rows), truth)
     inputs = [Column(name="kind", type="string")]
-    found = compare(compiled(model, rows), (model, output_of(model)), inputs, rows, 100)
+    found = compare(compiled(model, rows), (model, output_of(model)), inputs, rows, count=100)
     assert found.fault is not None
     assert "refuses some of 100 perturbed rows" in found.fault
     assert "unknown categories" in found.fault
