@@ -19,8 +19,8 @@ import psycopg2
 import psycopg2.extensions
 from mlflow import MlflowClient
 
-from services.promoter.database import Database
-from services.promoter.migration import migrate
+from services.promoter.capture.migration import migrate
+from services.promoter.ledger.database import Database
 from tests.servers import mlflow_server, postgres_server
 
 BLOCKS, MOVES, WARM_UP = 12, 40, 20

@@ -13,31 +13,31 @@ from faststream.nats import NatsBroker
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers
-from services.promoter.bundling import Bundler
-from services.promoter.capture import Triggers
+from services.promoter.bundling.bundler import Bundler
+from services.promoter.capture.capture import Triggers
+from services.promoter.capture.migration import migrate
+from services.promoter.capture.polling import Polling
 from services.promoter.cases import PROMOTER
 from services.promoter.cleanup import Cleanup
 from services.promoter.commands import Commands
-from services.promoter.comparison import Comparison
-from services.promoter.database import Database
 from services.promoter.fleet import Fleet
-from services.promoter.judging import Judge
-from services.promoter.ledger import Ledger
-from services.promoter.migration import migrate
-from services.promoter.outbox import Outbox
-from services.promoter.policies import read_policies
-from services.promoter.polling import Polling
+from services.promoter.judging.comparison import Comparison
+from services.promoter.judging.judge import Judge
+from services.promoter.judging.scoring import Scorer
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.ledger import Ledger
+from services.promoter.ledger.outbox import Outbox
+from services.promoter.ledger.records import Records
+from services.promoter.ledger.turns import Turns
+from services.promoter.policy.file import read_policies
 from services.promoter.promotion import Promoter
 from services.promoter.reconciler import Reconciler
-from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
 from services.promoter.routes import cleanup as cleanups
 from services.promoter.routes import commands, documents, errors, records, state
-from services.promoter.scoring import Scorer
 from services.promoter.settings import PromoterSettings
 from services.promoter.status import Status
-from services.promoter.turns import Turns
 from shared.bus import NatsBus
 from shared.consumers import keep_alive
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, PromotionDecided

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.promoter.ledger import Ledger
+from services.promoter.ledger.ledger import Ledger
 from shared.bus import Bus
 from shared.events import BundleRef, DeletedVersion
 from shared.faults import point

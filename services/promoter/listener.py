@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import psycopg2
 
-from services.promoter.database import Connection, connect
+from services.promoter.ledger.database import Connection, connect
 
 CHANNEL = "baton_promotions"
 LOCK = 0x4261746F6E02

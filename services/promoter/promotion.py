@@ -5,13 +5,13 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from services.promoter.capture import Capture
+from services.promoter.capture.capture import Capture
 from services.promoter.cases import Case
 from services.promoter.cleanup import Cleanup
-from services.promoter.comparison import Judgement
-from services.promoter.judging import Judge
-from services.promoter.ledger import Intent, Ledger, Standing
-from services.promoter.turns import Turns
+from services.promoter.judging.comparison import Judgement
+from services.promoter.judging.judge import Judge
+from services.promoter.ledger.ledger import Intent, Ledger, Standing
+from services.promoter.ledger.turns import Turns
 from shared.bus import Bus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import PromotionDecided

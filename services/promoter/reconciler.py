@@ -11,10 +11,10 @@ from typing import Any
 from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
-from services.promoter.capture import Capture
+from services.promoter.capture.capture import Capture
 from services.promoter.fleet import Fleet
-from services.promoter.outbox import Outbox, Published
-from services.promoter.records import Records
+from services.promoter.ledger.outbox import Outbox, Published
+from services.promoter.ledger.records import Records
 from shared.bus import NatsBus
 from shared.errors import BatonError, EventError
 from shared.event import Stream

@@ -10,11 +10,11 @@ from typing import Any
 import psycopg2
 from pydantic import ValidationError
 
-from services.promoter.bundling import Bundler
-from services.promoter.capture import Capture
+from services.promoter.bundling.bundler import Bundler
+from services.promoter.capture.capture import Capture
 from services.promoter.cases import PROMOTER
+from services.promoter.ledger.outbox import Change, Outbox
 from services.promoter.listener import Listener, listening
-from services.promoter.outbox import Change, Outbox
 from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn

@@ -1,9 +1,9 @@
 """Reports: what predictors made of each promotion, and taking back one that speaks against its bundle."""
 
 from services.promoter.cases import case_of_rejection
-from services.promoter.database import Database
-from services.promoter.ledger import AGAINST_THE_BUNDLE
-from services.promoter.policies import Policies
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.ledger import AGAINST_THE_BUNDLE
+from services.promoter.policy.file import Policies
 from services.promoter.promotion import Promoter
 from shared.events import ModelRejected, ModelServing
 from shared.telemetry import logger

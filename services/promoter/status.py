@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from services.promoter.capture import Capture
+from services.promoter.capture.capture import Capture
 from services.promoter.fleet import Fleet
-from services.promoter.records import Records
+from services.promoter.ledger.records import Records
 from services.promoter.relay import Relay
 from shared.registry import Registry
 

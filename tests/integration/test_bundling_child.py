@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from services.promoter.bundling import ROOT, run_child
-from services.promoter.bundling_child import Job, Outcome
+from services.promoter.bundling.bundler import ROOT, run_child
+from services.promoter.bundling.child import Job, Outcome
 from tests.servers import wait_for
 
 MLMODEL = {
@@ -95,7 +95,7 @@ async def test_what_is_no_estimator_is_refused(tmp_path: Path) -> None:
 def test_it_ends_with_the_promoter(tmp_path: Path) -> None:
     started = tmp_path / "started"
     task = json.dumps(asdict(job(tmp_path, Calls(os.system, f"touch {started}; sleep 600"))))
-    command = [sys.executable, "-m", "services.promoter.bundling_child"]
+    command = [sys.executable, "-m", "services.promoter.bundling.child"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT, start_new_session=True) as child:
         assert child.stdin is not None
         child.stdin.write(task.encode() + b"\n")

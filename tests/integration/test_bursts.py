@@ -13,11 +13,11 @@ import httpx
 import psycopg2
 import pytest
 
-from services.promoter.bundling import Bundler
-from services.promoter.capture import Triggers
-from services.promoter.database import Database
-from services.promoter.migration import migrate
-from services.promoter.outbox import Outbox
+from services.promoter.bundling.bundler import Bundler
+from services.promoter.capture.capture import Triggers
+from services.promoter.capture.migration import migrate
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.outbox import Outbox
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus

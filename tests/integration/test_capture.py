@@ -11,14 +11,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from services.promoter.bundling import Bundler
-from services.promoter.capture import Triggers
+from services.promoter.bundling.bundler import Bundler
+from services.promoter.capture.capture import Triggers
+from services.promoter.capture.migration import migrate
 from services.promoter.cases import Case
-from services.promoter.database import Database
-from services.promoter.ledger import Intent, Ledger
-from services.promoter.migration import migrate
-from services.promoter.outbox import Outbox
-from services.promoter.records import Records
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.ledger import Intent, Ledger
+from services.promoter.ledger.outbox import Outbox
+from services.promoter.ledger.records import Records
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus

@@ -13,9 +13,9 @@ from mlflow.store.db.utils import _get_alembic_config
 from mlflow.store.tracking.dbmodels.initial_models import Base
 from sqlalchemy import create_engine
 
-from services.promoter.database import Connection, Database
-from services.promoter.migration import migrate, repair_triggers
-from services.promoter.records import Records
+from services.promoter.capture.migration import migrate, repair_triggers
+from services.promoter.ledger.database import Connection, Database
+from services.promoter.ledger.records import Records
 from shared.errors import TablesError
 from shared.settings import sqlalchemy_url
 

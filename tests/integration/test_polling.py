@@ -9,8 +9,8 @@ import psycopg2
 import pytest
 from fastapi import FastAPI
 
-from services.promoter.database import Database
-from services.promoter.polling import Polling
+from services.promoter.capture.polling import Polling
+from services.promoter.ledger.database import Database
 from shared.bus import NatsBus
 from shared.errors import PromotionConflictError
 from shared.event import Event

@@ -14,8 +14,8 @@ import pytest
 from fastapi import FastAPI
 
 from services.promoter.cases import case_of_run
-from services.promoter.database import Database
-from services.promoter.ledger import Intent, Ledger
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.ledger import Intent, Ledger
 from shared.bus import NatsBus
 from shared.events import (
     ModelPromoted,

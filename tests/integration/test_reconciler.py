@@ -12,14 +12,14 @@ import pytest
 from nats.aio.msg import Msg
 from structlog.testing import capture_logs
 
-from services.promoter.bundling import Bundler
-from services.promoter.capture import Triggers
-from services.promoter.database import Database
+from services.promoter.bundling.bundler import Bundler
+from services.promoter.capture.capture import Triggers
+from services.promoter.capture.migration import migrate
 from services.promoter.fleet import Fleet
-from services.promoter.migration import migrate
-from services.promoter.outbox import Outbox
+from services.promoter.ledger.database import Database
+from services.promoter.ledger.outbox import Outbox
+from services.promoter.ledger.records import Records
 from services.promoter.reconciler import Reconciler
-from services.promoter.records import Records
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Query
 from pydantic import AwareDatetime
 
-from services.promoter.records import Records
+from services.promoter.ledger.records import Records
 
 CLOCKS_DIFFER = timedelta(minutes=1)  # whoever asks for now may be a little ahead
 

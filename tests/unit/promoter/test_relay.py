@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from services.promoter.outbox import Change
+from services.promoter.ledger.outbox import Change
 from services.promoter.relay import event_of, rejection_of
 from shared.errors import BundleError
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn

@@ -1,0 +1,1 @@
+"""Bundling: the bundle of a version that MLflow's own client registered."""

@@ -1,0 +1,1 @@
+"""Capture: how changes of champions, whoever makes them, get into the ledger."""

@@ -1,0 +1,1 @@
+"""Judging: which version a case is about, and whether it becomes champion."""
