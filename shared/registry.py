@@ -8,56 +8,29 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import mlflow
-from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_model_name
-from pydantic import BaseModel, ValidationError
 
 from shared.errors import PromotionConflictError, RegistryError, UnreachableError
-from shared.events import BundleRef, HoldoutRef
 from shared.mlflow_errors import OUT_OF_DATE, is_missing, is_transient, unreadable
-
-CHAMPION = "champion"
-PRODUCTION, NO_STAGE = "Production", "None"
-
-# Tags on a model version: what Baton knows of it, in the transaction that creates it.
-TAG_REQUEST = "baton.request_id"
-TAG_BUNDLE = "baton.bundle"
-TAG_HOLDOUT = "baton.holdout"
-TAG_DATASET = "baton.dataset"
-TAG_GOLDEN = "baton.golden"
+from shared.versions import (
+    CHAMPION,
+    PRODUCTION,
+    TAG_BUNDLE,
+    TAG_REQUEST,
+    Registered,
+    Version,
+    read_model,
+    read_version,
+)
 
 Anything = TypeVar("Anything")
-Reference = TypeVar("Reference", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered model version with what Baton recorded on it."""
-
-    model: str
-    version: str
-    run_id: str | None
-    stage: str
-    bundle: BundleRef | None = None
-    holdout: HoldoutRef | None = None
-    tags: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A registered model: its champion, and when MLflow last changed it or one of its stages (milliseconds)."""
-
-    model: str
-    champion: str | None
-    updated: int
 
 
 class Registry:
@@ -74,7 +47,7 @@ class Registry:
     def champion(self, model: str) -> Version | None:
         """Return the version that the alias `champion` points to."""
         try:
-            return _version(self._patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
+            return read_version(self._patiently(lambda: self.client.get_model_version_by_alias(model, CHAMPION)))
         except MlflowException as error:
             if is_missing(error):
                 return None
@@ -89,7 +62,7 @@ class Registry:
         found, token = [], None
         while True:
             page = self._patiently(partial(self.client.search_registered_models, max_results=1000, page_token=token))
-            found += [_registered(entry) for entry in page]
+            found += [read_model(entry) for entry in page]
             token = page.token
             if not token:
                 return sorted(found, key=lambda registered: registered.model)
@@ -97,7 +70,7 @@ class Registry:
     def version(self, model: str, version: str) -> Version | None:
         """Return one version, None if there is no such."""
         try:
-            return _version(self._patiently(lambda: self.client.get_model_version(model, version)))
+            return read_version(self._patiently(lambda: self.client.get_model_version(model, version)))
         except MlflowException as error:
             if is_missing(error):
                 return None
@@ -109,14 +82,14 @@ class Registry:
         found = self._patiently(
             lambda: self.client.search_model_versions(query, max_results=1, order_by=["version_number DESC"])
         )
-        return _version(found[0]) if found else None
+        return read_version(found[0]) if found else None
 
     def versions(self, model: str) -> list[Version]:
         """Return every version of a model, oldest first."""
         query, found, token = f"name = {_quoted(model)}", [], None
         while True:
             page = self._patiently(partial(self.client.search_model_versions, query, page_token=token))
-            found += [_version(entry) for entry in page]
+            found += [read_version(entry) for entry in page]
             token = page.token
             if not token:
                 return sorted(found, key=lambda version: int(version.version))
@@ -133,7 +106,7 @@ class Registry:
         """Return the versions of all models that say that this is the digest of their bundle."""
         query = f"tags.`{TAG_BUNDLE}` LIKE '%{digest}%'"
         found = self._patiently(lambda: self.client.search_model_versions(query))
-        return [_version(entry) for entry in found]
+        return [read_version(entry) for entry in found]
 
     def delete_version(self, model: str, version: str) -> None:
         """Delete a version and the aliases that point to it; its run stays. One that is gone already is no error."""
@@ -147,7 +120,7 @@ class Registry:
         """Return the version that a train request led to, if it got that far."""
         query = f"name = {_quoted(model)} and tags.`{TAG_REQUEST}` = {_quoted(request_id)}"
         found = self._patiently(lambda: self.client.search_model_versions(query, max_results=1))
-        return _version(found[0]) if found else None
+        return read_version(found[0]) if found else None
 
     def register(self, model: str, *, source: str, run_id: str, model_id: str | None, tags: dict[str, str]) -> Version:
         """Create the next version of a model with its tags in one transaction; the model is created if it is new."""
@@ -158,7 +131,7 @@ class Registry:
             )
         except MlflowException as error:
             raise RegistryError(f"MLflow refused a new version of {model}: {error.message}") from error
-        return _version(made)
+        return read_version(made)
 
     @staticmethod
     def check_name(model: str) -> None:
@@ -255,31 +228,6 @@ class Registry:
                         f"MLflow at {self.tracking_uri} did not answer within {self._patience_s:.0f} s: {error.message}"
                     ) from error
                 time.sleep(0.5)
-
-
-def _registered(found: RegisteredModel) -> Registered:
-    champion = found.aliases.get(CHAMPION)
-    return Registered(found.name, str(champion) if champion is not None else None, found.last_updated_timestamp or 0)
-
-
-def _version(found: ModelVersion) -> Version:
-    tags = dict(found.tags)
-    return Version(
-        model=found.name,
-        version=str(found.version),
-        run_id=found.run_id or None,
-        stage=found.current_stage or NO_STAGE,
-        bundle=_readable(BundleRef, tags.get(TAG_BUNDLE)),
-        holdout=_readable(HoldoutRef, tags.get(TAG_HOLDOUT)),
-        tags=tags,
-    )
-
-
-def _readable(kind: type[Reference], tag: str | None) -> Reference | None:
-    try:
-        return kind.model_validate_json(tag or "")
-    except ValidationError:  # anybody may write tags: what cannot be read is not there
-        return None
 
 
 def _quoted(value: str) -> str:

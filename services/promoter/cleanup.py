@@ -9,8 +9,9 @@ from services.promoter.ledger.ledger import Ledger
 from shared.bus import Bus
 from shared.events import BundleRef, DeletedVersion
 from shared.faults import point
-from shared.registry import Registry, Version
+from shared.registry import Registry
 from shared.telemetry import logger
+from shared.versions import Version
 
 DIGEST = re.compile(r"sha256:[0-9a-f]+")  # anybody may write tags: what looks otherwise is no bundle of ours
 

@@ -22,8 +22,9 @@ from shared.bus import Bus, RequestState
 from shared.errors import EventError, RegistryError, RequestError, TrainingError, UnreachableError
 from shared.events import RequestId, RunFailed, RunFinished, RunProgress, RunStarted, TrainCancelled, TrainRequested
 from shared.faults import point
-from shared.registry import TAG_BUNDLE, TAG_DATASET, TAG_HOLDOUT, TAG_REQUEST, Registry, Version
+from shared.registry import Registry
 from shared.telemetry import logger
+from shared.versions import TAG_BUNDLE, TAG_DATASET, TAG_HOLDOUT, TAG_REQUEST, Version
 
 PASSING = (UnreachableError, NatsError, OSError)  # not the request's fault, and over some time
 

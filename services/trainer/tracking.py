@@ -20,8 +20,8 @@ from services.trainer.job import Job, Trained
 from shared.errors import TrainingError, UnreachableError
 from shared.events import HoldoutRef
 from shared.mlflow_errors import is_transient
-from shared.registry import TAG_REQUEST
 from shared.runtime.sklearn import ALLOWED_TYPES
+from shared.versions import TAG_REQUEST
 
 if TYPE_CHECKING:
     from services.trainer.training import Result

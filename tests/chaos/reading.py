@@ -23,7 +23,7 @@ from shared.events import (
     RunFinished,
     parse,
 )
-from shared.registry import TAG_REQUEST
+from shared.versions import TAG_REQUEST
 from tests.chaos.evidence import (
     Captured,
     Decided,

@@ -15,7 +15,7 @@ from shared.bus import NatsBus
 from shared.errors import UnreachableError
 from shared.event import Event
 from shared.events import PromotionRequested, TrainRequested
-from shared.registry import CHAMPION, TAG_BUNDLE, TAG_REQUEST
+from shared.versions import CHAMPION, TAG_BUNDLE, TAG_REQUEST
 from tests.chaos.journal import Journal
 
 REQUEST_EVERY_S = 10.0

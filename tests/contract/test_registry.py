@@ -8,7 +8,8 @@ from mlflow import MlflowClient
 
 from shared.errors import RegistryError, UnreachableError
 from shared.events import BundleRef, HoldoutRef
-from shared.registry import PRODUCTION, TAG_BUNDLE, TAG_HOLDOUT, TAG_REQUEST, Registry, Version
+from shared.registry import Registry
+from shared.versions import PRODUCTION, TAG_BUNDLE, TAG_HOLDOUT, TAG_REQUEST, Version
 
 BUNDLE = BundleRef(object="sha256-1", digest="sha256:1", size=3)
 HOLDOUT = HoldoutRef(artifact="holdout/rows.txt", digest="2", rows=4)

@@ -22,7 +22,8 @@ from shared.bus import NatsBus
 from shared.event import Event
 from shared.events import BundleRef, HoldoutRef, RunFinished
 from shared.follow import follow, last_sequence
-from shared.registry import TAG_BUNDLE, TAG_HOLDOUT, TAG_REQUEST, Registry
+from shared.registry import Registry
+from shared.versions import TAG_BUNDLE, TAG_HOLDOUT, TAG_REQUEST
 
 NO_BUNDLE = BundleRef(object="sha256-0", digest="sha256:0", size=1)
 

@@ -20,11 +20,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from shared.bus import NatsBus
 from shared.events import ModelPromoted, ModelRejected, PromotionDecided, PromotionRequested
-from shared.registry import TAG_BUNDLE, TAG_GOLDEN
 from shared.runtime import NO_PYFUNC
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from shared.verification import VerifiedModel, verify
+from shared.versions import TAG_BUNDLE, TAG_GOLDEN
 from tests.integration.kit import Versions, listening_to, new_model, promoter
 from tests.integration.predictors import Predictor, predictor_process
 from tests.servers import free_port, wait_for

@@ -24,9 +24,10 @@ from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
-from shared.registry import TAG_REQUEST, Registry
+from shared.registry import Registry
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
+from shared.versions import TAG_REQUEST
 from tests.integration.kit import Ear, Versions, listening_to, new_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stages:FutureWarning")

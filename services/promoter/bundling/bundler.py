@@ -21,8 +21,9 @@ from shared.bundle import unpack
 from shared.bus import Bus
 from shared.errors import BundleError, MissingArtifactError
 from shared.events import BundleRef
-from shared.registry import TAG_BUNDLE, TAG_GOLDEN, Registry, Version
+from shared.registry import Registry
 from shared.telemetry import logger
+from shared.versions import TAG_BUNDLE, TAG_GOLDEN, Version
 
 AT_ONCE = 2
 ROOT = Path(__file__).parents[3]

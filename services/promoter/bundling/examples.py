@@ -11,8 +11,8 @@ from mlflow.models import Model
 from mlflow.types.schema import DataType
 
 from shared.errors import BundleError
-from shared.registry import TAG_GOLDEN
 from shared.runtime.sklearn import positional
+from shared.versions import TAG_GOLDEN
 
 MISSING = (
     "it has no input example to take golden answers from: log it with `input_example=`, or name an artifact of its run "

@@ -12,8 +12,9 @@ from psycopg2.extras import RealDictCursor
 
 from services.promoter.ledger.database import Database
 from shared.errors import PromotionConflictError, RegistryError
-from shared.registry import PRODUCTION, TAG_BUNDLE, Registry
+from shared.registry import Registry
 from shared.telemetry import logger
+from shared.versions import PRODUCTION, TAG_BUNDLE
 
 UNSEEN = "polling sees neither who did it nor what was between two looks"
 KNOWN = "SELECT champion, generation, production FROM baton.models WHERE model = %s"

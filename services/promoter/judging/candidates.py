@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 from services.promoter.policy.file import Policies
 from services.promoter.policy.policy import Task
-from shared.registry import Registry, Version
+from shared.registry import Registry
+from shared.versions import Version
 
 
 def best_version(

@@ -13,7 +13,8 @@ from services.promoter.policy.policy import Policy
 from services.promoter.policy.rules import decide, refuse
 from shared.errors import BundleError, ComparisonError, RegistryError
 from shared.events import DeletedVersion, RuleOutcome
-from shared.registry import Registry, Version
+from shared.registry import Registry
+from shared.versions import Version
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from services.promoter.policy.file import Policies
 from services.promoter.policy.rules import refuse
 from shared.errors import BundleError, RegistryError
 from shared.events import RuleOutcome
-from shared.registry import Registry, Version
+from shared.registry import Registry
+from shared.versions import Version
 
 
 class Judge:

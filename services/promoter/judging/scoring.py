@@ -14,9 +14,10 @@ from shared.bus import Bus
 from shared.errors import ComparisonError
 from shared.events import HoldoutRef
 from shared.metrics import evaluate
-from shared.registry import Registry, Version
+from shared.registry import Registry
 from shared.runtime import Prediction
 from shared.verification import VerifiedModel, verify
+from shared.versions import Version
 
 TARGET_KEY = b"baton.target"  # metadata of the held-out parquet file that names the target column
 

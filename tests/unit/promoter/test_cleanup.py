@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from services.promoter.cleanup import plan
 from shared.events import BundleRef
-from shared.registry import Version
+from shared.versions import Version
 
 
 def version(number: int, digest: str = "sha256:0a") -> Version:

@@ -13,7 +13,8 @@ from shared.bus import Published, RequestState
 from shared.errors import EventError, RegistryError, RequestError, TrainingError, UnreachableError
 from shared.event import Event
 from shared.events import BundleRef, HoldoutRef, RunFailed, RunFinished, TrainCancelled, TrainRequested
-from shared.registry import TAG_BUNDLE, TAG_HOLDOUT, Registry, Version
+from shared.registry import Registry
+from shared.versions import TAG_BUNDLE, TAG_HOLDOUT, Version
 
 BUNDLE = BundleRef(object="sha256-1", digest="sha256:1", size=3)
 HOLDOUT = HoldoutRef(artifact="baton/holdout.parquet", digest="sha256:2", rows=4)
