@@ -10,11 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from services.promoter.bundling.bundler import ROOT, run_child
 from services.promoter.bundling.child import Job, Outcome
+from tests.processes import pid_is_alive
 from tests.servers import wait_for
 
 MLMODEL = {
@@ -54,14 +54,7 @@ async def test_one_that_hangs_is_killed_with_all_that_it_started(tmp_path: Path)
     running = asyncio.create_task(outcome(tmp_path, Calls(os.system, command), timeout_s=20))
     assert await running == Outcome(check="deadline", message="it took longer than 20 s (BATON_BUNDLE_TIMEOUT_S)")
     grandchild = int((tmp_path / "grandchild").read_text())
-    await asyncio.to_thread(wait_for, "the grandchild to end", lambda: not is_running(grandchild), 10)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    await asyncio.to_thread(wait_for, "the grandchild to end", lambda: not pid_is_alive(grandchild), 10)
 
 
 async def test_one_that_needs_too_much_memory_says_so(tmp_path: Path) -> None:
@@ -111,4 +104,4 @@ async def test_a_cancelled_bundling_leaves_no_child(tmp_path: Path) -> None:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     pid = int((tmp_path / "pid").read_text())
-    await asyncio.to_thread(wait_for, "the child to end", lambda: not is_running(pid), 10)
+    await asyncio.to_thread(wait_for, "the child to end", lambda: not pid_is_alive(pid), 10)

@@ -19,6 +19,7 @@ from shared.event import Stream
 from shared.events import ModelServing
 from shared.follow import follow, last_sequence
 from shared.settings import BusSettings
+from tests.processes import wait_until_ended
 from tests.servers import wait_for
 from tests.stack import BATON, RunningStack, running_stack
 
@@ -245,5 +246,4 @@ def test_after_ctrl_c_nothing_is_left(tmp_path: Path, stack: RunningStack) -> No
     assert len(family) > 6
     os.kill(stack.process.pid, signal.SIGINT)
     assert stack.process.wait(60) == 0
-    _, alive = psutil.wait_procs(family, timeout=5)
-    assert not alive, [process.cmdline() for process in alive]
+    wait_until_ended(family, 5)

@@ -13,7 +13,6 @@ from time import monotonic
 from typing import Any, TypeVar
 
 import httpx
-import psutil
 import pytest
 
 from shared.bus import NatsBus
@@ -24,6 +23,7 @@ from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests import bundles
 from tests.integration.predictors import WORKERS, Predictor, predictor_process
+from tests.processes import wait_until_ended
 from tests.servers import free_port, nats_server, wait_for
 
 Said = TypeVar("Said", bound=Event)
@@ -209,8 +209,7 @@ async def test_a_bundle_that_hangs_is_given_up_and_holds_up_nobody(nats_url: str
         await model.serve(0.3)
         family = [predictor.process, *predictor.process.children(recursive=True)]
         predictor.process.terminate()
-        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
-        assert not alive, "the threads that hang keep nobody from ending"
+        await asyncio.to_thread(wait_until_ended, family, 10)  # the threads that hang keep nobody from ending
 
 
 async def ask_until(over: asyncio.Event, predictor: Predictor, model: Model) -> set[tuple[int, str]]:
@@ -277,8 +276,7 @@ async def test_a_stop_finishes_what_was_begun_and_leaves_nothing(nats_url: str, 
         answer = await asyncio.to_thread(_stop_while_asking, predictor, model)
         assert answer.startswith(b"HTTP/1.1 200 OK"), answer
         assert model.name.encode() in answer
-        _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
-        assert not alive
+        await asyncio.to_thread(wait_until_ended, family, 10)
 
 
 def _stop_while_asking(predictor: Predictor, model: Model) -> bytes:
@@ -307,8 +305,7 @@ def test_workers_end_with_the_process_that_started_them(nats_url: str, tmp_path:
     with predictor_process(nats_url, tmp_path, port) as predictor:
         family = predictor.process.children(recursive=True)
         predictor.process.kill()
-        _, alive = psutil.wait_procs(family, timeout=15)
-        assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+        wait_until_ended(family)
     with predictor_process(nats_url, tmp_path, port) as predictor:
         assert predictor.all_ready()
 

@@ -22,6 +22,7 @@ from compose.local.lock import clear, held
 from compose.local.supervisor import Supervisor
 from shared.errors import StackError
 from tests.integration.stub_stack import journal, stub, stubs
+from tests.processes import alive
 from tests.servers import wait_for
 
 QUICK = Backoff(first_s=0.05, longest_s=0.1)
@@ -191,10 +192,6 @@ def family(process: subprocess.Popen[str]) -> tuple[list[psutil.Process], psutil
     guardians = [each for each in descendants if "compose.local.guardian" in each.cmdline()]
     assert len(descendants) == 5  # three children, a runaway, the guardian
     return [each for each in descendants if each not in guardians], guardians[0]
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

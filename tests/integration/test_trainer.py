@@ -21,6 +21,7 @@ from shared.follow import Received, follow, last_sequence
 from shared.registry import Registry
 from shared.settings import BusSettings
 from shared.verification import verify
+from tests.processes import wait_until_ended
 from tests.servers import answers, free_port, running, wait_for
 
 pytestmark = pytest.mark.timeout(180)
@@ -282,8 +283,7 @@ async def test_what_a_killed_trainer_was_at_work_on_is_taken_over(
             family = other.children(recursive=True)
             assert sum(_is_job(child) for child in family) == 2
             os.kill(other.pid, signal.SIGKILL)
-            _, alive = await asyncio.to_thread(psutil.wait_procs, family, 10)
-            assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+            await asyncio.to_thread(wait_until_ended, family, 10)
             for request, _ in asked:
                 await bus.publish(TrainCancelled(request_id=request.request_id or "", actor="me"), "orphans")
             ends = [await listener.until(RunFinished, RunFailed) for _, listener in asked]
