@@ -1,13 +1,24 @@
 """`python -m services.predictor`: the workers of one predictor on one port."""
 
+import math
+
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from services.predictor.connection import Connection
 from services.predictor.settings import PredictorSettings
 from shared import settings as configuration
 from shared.telemetry import configure_logging
 
-FINISH_WITHIN_S = 5
+
+class Workers(Multiprocess):
+    """The workers; while they stop, who comes is refused, and does not wait for one that will never be there."""
+
+    def terminate_all(self) -> None:
+        """Stop listening as far as this process is concerned, and tell the workers to end."""
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
 
 
 def main() -> None:
@@ -25,14 +36,14 @@ def main() -> None:
         port=settings.predictor_port,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=FINISH_WITHIN_S,
+        timeout_graceful_shutdown=math.ceil(settings.request_timeout_s) + 1,  # each request ends by its own deadline
     )
     listener = config.bind_socket()
     listener.listen(config.backlog)
-    Multiprocess(config, sockets=[listener]).run()
+    Workers(config, sockets=[listener]).run()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from faststream.nats import NatsBroker
 from starlette.applications import Starlette
 
+from services.predictor.drain import draining
 from services.predictor.routes.api import make_api
 from services.predictor.routes.front import Front
 from services.predictor.settings import PredictorSettings
@@ -26,7 +27,8 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with worker.running():
-            yield
+            with draining(worker.gate, settings.drain_s):
+                yield
 
     return make_api(
         worker.slots, worker.executor, worker.gate, settings=settings, status=worker.status, lifespan=lifespan

@@ -18,6 +18,7 @@ from shared.errors import BatonError, OverdueError
 from shared.event import subject_token
 from shared.telemetry import logger
 
+CLOSE = (b"connection", b"close")
 BYTES_INLINE = 65_536  # longer bodies are read and written in a thread
 
 log = logger(__name__)
@@ -53,15 +54,25 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if self._gate.is_draining and scope["type"] == "http":
-            send = _closing(send)
         target = self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
         if target is None:
-            await self._rest(scope, receive, send)
+            await self._rest(scope, receive, self._leaving(send))
             return
         status, headers, body = await self._answered(target, scope, receive)
+        if self._gate.is_draining:
+            headers.append(CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _leaving(self, send: Send) -> Send:
+        """Send responses that, while the worker drains, ask the client to connect anew the next time."""
+
+        async def leaving(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._gate.is_draining:
+                message["headers"] = [*message["headers"], CLOSE]
+            await send(message)
+
+        return leaving
 
     async def _answered(
         self, target: Target, scope: Scope, receive: Receive
@@ -127,14 +138,3 @@ def _problem(protocol: PredictionProtocol, error: BatonError) -> tuple[int, list
     body = dumped(protocol.problem(error))
     headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
     return status_of(error), [(name.encode(), value.encode()) for name, value in headers.items()], body
-
-
-def _closing(send: Send) -> Send:
-    """Send responses that ask the client to connect anew the next time."""
-
-    async def closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return closing

@@ -138,8 +138,11 @@ async def test_a_request_ends_with_the_model_that_it_began_with(predictor: Predi
     assert await asyncio.to_thread(paused.begun.wait, 10)
     predictor.serve("heart", bundles.classifier(tmp_path, 0.9), "3")
     assert (await predictor.client.post("/predict", json={"x": 1})).json()["version"] == "3", "the loop is free"
+    predictor.gate.is_draining = True
     paused.released.set()
-    answer = (await asking).json()
+    response = await asking
+    assert response.headers["connection"] == "close", "it drains by now"
+    answer = response.json()
     assert (answer["version"], answer["probabilities"]["1"]) == ("2", 1.0)
     assert paused.thread is not threading.main_thread()
 

@@ -1,0 +1,91 @@
+"""SIGTERM under load: not ready first, every request that was taken is answered, and then connections are refused."""
+
+import asyncio
+import http.client
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.integration.predictors import Predictor, predictor_process
+from tests.integration.test_predictor import Model, bus, model  # noqa: F401 - fixtures
+from tests.servers import wait_for
+
+HALF, REST = b'{"x": ', b"1}"
+
+
+@pytest.fixture
+def predictor(nats_url: str, tmp_path: Path) -> Iterator[Predictor]:
+    with predictor_process(nats_url, tmp_path, BATON_DRAIN_S="1.5") as process:
+        yield process
+
+
+@contextmanager
+def connection(predictor: Predictor) -> Iterator[http.client.HTTPConnection]:
+    made = http.client.HTTPConnection(predictor.url.removeprefix("http://"), timeout=10)
+    made.connect()
+    yield made
+    made.close()
+
+
+def begin(asking: http.client.HTTPConnection, path: str) -> None:
+    """Send a request without the end of its body."""
+    asking.putrequest("POST", path)
+    asking.putheader("Content-Length", str(len(HALF + REST)))
+    asking.endheaders(HALF)
+
+
+def is_ready(predictor: Predictor) -> bool:
+    return httpx.get(f"{predictor.url}/ready", timeout=5).status_code == 200
+
+
+async def test_what_was_begun_is_answered(predictor: Predictor, model: Model) -> None:  # noqa: F811
+    await model.serve(0.25)
+    path = f"/models/{model.name}/predict"
+    with connection(predictor) as begun, connection(predictor) as silent:
+        begin(begun, path)
+        await asyncio.to_thread(predictor.predict, model.name)
+        os.kill(predictor.process.pid, signal.SIGTERM)
+        await asyncio.to_thread(wait_for, "readiness to turn false", lambda: not is_ready(predictor))
+        begin(silent, path)
+        for asking in (begun, silent):
+            asking.send(REST)
+            answer = asking.getresponse()
+            assert answer.status == 200
+    assert await asyncio.to_thread(predictor.process.wait, 20) in {0, None}
+    with pytest.raises(httpx.ConnectError):
+        await asyncio.to_thread(predictor.predict, model.name)
+
+
+async def test_under_load_nothing_is_reset(predictor: Predictor, model: Model) -> None:  # noqa: F811
+    await model.serve(0.25)
+    outcomes: Counter[str] = Counter()
+    asking = [asyncio.create_task(asyncio.to_thread(ask_on, predictor, model.name, outcomes)) for _ in range(4)]
+    async with asyncio.timeout(20):
+        while outcomes["200"] < 100:
+            await asyncio.sleep(0.02)
+    os.kill(predictor.process.pid, signal.SIGTERM)
+    await asyncio.wait_for(asyncio.gather(*asking), 30)
+    assert set(outcomes) == {"200", "refused"}, outcomes
+
+
+def ask_on(predictor: Predictor, name: str, outcomes: Counter[str]) -> None:
+    """Ask again and again over one connection, a new one where the server closed it, until connections are refused."""
+    with connection(predictor) as asking:
+        outcome = "200"
+        while outcome == "200":
+            try:
+                asking.request("POST", f"/models/{name}/predict", HALF + REST)
+                answer = asking.getresponse()
+                answer.read()
+                outcome = str(answer.status)
+            except ConnectionRefusedError:
+                outcome = "refused"
+            except (OSError, http.client.HTTPException) as error:
+                outcome = repr(error)
+            outcomes[outcome] += 1
