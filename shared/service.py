@@ -13,8 +13,10 @@ from faststream.nats import NatsBroker
 from faststream.specification import AsyncAPI, Specification
 from faststream.specification.asyncapi import get_asyncapi_html
 from nats.errors import Error as NatsError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.denials import Denials
+from shared.errors import BatonError
 from shared.event import Event
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
@@ -82,6 +84,31 @@ def asyncapi_page(broker: NatsBroker, title: str, description: str) -> str:
     return get_asyncapi_html(asyncapi(broker, title, description))
 
 
+class PlainStart:
+    """An ASGI application that says in one sentence, without a traceback, why it cannot start if that was foreseen."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on to the application; keep the news that it failed, which is a traceback, until the reason is known."""
+        failure: Message = {}
+
+        async def hear(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                failure.update(message)
+            else:
+                await send(message)
+
+        try:
+            await self._app(scope, receive, hear)
+        except BaseException as error:
+            if failure:
+                foreseen = {"message": str(error)} if isinstance(error, BatonError) else {}
+                await send({**failure, **foreseen})
+            raise
+
+
 def serve(app: Any, settings: ServiceSettings, port: int) -> None:
     """Run an ASGI application until SIGTERM or SIGINT."""
-    uvicorn.run(app, host=settings.host, port=port, log_config=None, access_log=False)
+    uvicorn.run(PlainStart(app), host=settings.host, port=port, log_config=None, access_log=False)
