@@ -22,7 +22,7 @@ def pid_is_alive(pid: int) -> bool:
     return psutil.pid_exists(pid) and is_alive(psutil.Process(pid))
 
 
-def wait_until_ended(processes: list[psutil.Process], deadline_s: float = 15.0) -> None:
+def wait_until_ended(processes: list[psutil.Process], deadline_s: float = 30.0) -> None:
     """Wait for processes that were told to end, of whichever parent."""
     names = ", ".join(f"{each.name()} ({each.pid})" for each in alive(processes))
     wait_for(f"{names} to end", lambda: not alive(processes), deadline_s)

@@ -246,4 +246,4 @@ def test_after_ctrl_c_nothing_is_left(tmp_path: Path, stack: RunningStack) -> No
     assert len(family) > 6
     os.kill(stack.process.pid, signal.SIGINT)
     assert stack.process.wait(60) == 0
-    wait_until_ended(family, 5)
+    wait_until_ended(family)

@@ -209,7 +209,7 @@ async def test_a_bundle_that_hangs_is_given_up_and_holds_up_nobody(nats_url: str
         await model.serve(0.3)
         family = [predictor.process, *predictor.process.children(recursive=True)]
         predictor.process.terminate()
-        await asyncio.to_thread(wait_until_ended, family, 10)  # the threads that hang keep nobody from ending
+        await asyncio.to_thread(wait_until_ended, family)  # the threads that hang keep nobody from ending
 
 
 async def ask_until(over: asyncio.Event, predictor: Predictor, model: Model) -> set[tuple[int, str]]:
@@ -276,7 +276,7 @@ async def test_a_stop_finishes_what_was_begun_and_leaves_nothing(nats_url: str, 
         answer = await asyncio.to_thread(_stop_while_asking, predictor, model)
         assert answer.startswith(b"HTTP/1.1 200 OK"), answer
         assert model.name.encode() in answer
-        await asyncio.to_thread(wait_until_ended, family, 10)
+        await asyncio.to_thread(wait_until_ended, family)
 
 
 def _stop_while_asking(predictor: Predictor, model: Model) -> bytes:

@@ -283,7 +283,7 @@ async def test_what_a_killed_trainer_was_at_work_on_is_taken_over(
             family = other.children(recursive=True)
             assert sum(_is_job(child) for child in family) == 2
             os.kill(other.pid, signal.SIGKILL)
-            await asyncio.to_thread(wait_until_ended, family, 10)
+            await asyncio.to_thread(wait_until_ended, family)
             for request, _ in asked:
                 await bus.publish(TrainCancelled(request_id=request.request_id or "", actor="me"), "orphans")
             ends = [await listener.until(RunFinished, RunFailed) for _, listener in asked]
