@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -12,6 +13,7 @@ from typing import IO, Any
 
 from pydantic import BaseModel, ValidationError
 
+from services.predictor.eviction import entries, superfluous
 from services.predictor.scratch import Scratch
 from services.predictor.verifier import Verifier
 from shared.bus import Bus
@@ -35,10 +37,14 @@ class Pointer(BaseModel):
 
 
 class Cache:
-    """Files under one directory; every write is a rename, every lock is the kernel's and ends with its holder."""
+    """Files under one directory; every write is a rename, every lock is the kernel's and ends with its holder.
 
-    def __init__(self, folder: Path, verifier: Verifier) -> None:
+    Bundles take at most `max_bytes`; those of champions stay, even if they are more.
+    """
+
+    def __init__(self, folder: Path, verifier: Verifier, max_bytes: int) -> None:
         self._verifier = verifier
+        self._max_bytes = max_bytes
         self._bundles = folder / "bundles"
         self._champions = folder / "champions"
         self._scratch = Scratch(folder / "scratch")
@@ -54,16 +60,10 @@ class Cache:
 
         A cached archive that was damaged is fetched again. Raise `BundleError` naming the check that failed.
         """
-        archive = self._bundles / ref.digest.replace(":", "-")
+        archive = self._bundles / _file_name(ref.digest)
         try:
-            if await asyncio.to_thread(archive.exists):
-                try:
-                    return await self._verify(archive, ref.digest)
-                except BundleError as error:
-                    if error.check != "digest":
-                        raise
-                    log.warning("cached bundle is damaged, fetching it again", digest=ref.digest, error=str(error))
-                    await asyncio.to_thread(archive.unlink, missing_ok=True)
+            with suppress(FileNotFoundError):
+                return await self._cached(archive, ref.digest)
             await self._download(ref, archive, bus)
             return await self._verify(archive, ref.digest)
         except OSError as error:
@@ -72,6 +72,18 @@ class Cache:
             raise BundleError(
                 f"bundle {ref.digest} holds what this predictor cannot read: {error}", "schema"
             ) from error
+
+    async def _cached(self, archive: Path, digest: str) -> VerifiedModel:
+        """Return a bundle from the cache; raise `FileNotFoundError` if it is not there or damaged."""
+        await asyncio.to_thread(os.utime, archive)
+        try:
+            return await self._verify(archive, digest)
+        except BundleError as error:
+            if error.check != "digest":
+                raise
+            log.warning("cached bundle is damaged, fetching it again", digest=digest, error=str(error))
+            await asyncio.to_thread(archive.unlink, missing_ok=True)
+            raise FileNotFoundError(archive) from error
 
     async def _download(self, ref: BundleRef, archive: Path, bus: Bus | None) -> None:
         """Download an archive unless another worker just did."""
@@ -84,6 +96,15 @@ class Cache:
                 partial = folder / archive.name
                 await bus.fetch_bundle(ref, partial)
                 await asyncio.to_thread(partial.replace, archive)
+            await asyncio.to_thread(self._evict, archive)
+
+    def _evict(self, newest: Path) -> None:
+        """Remove what was not used for the longest time until the bound holds again."""
+        champions = [change.bundle.digest for _, change in self.remembered() if isinstance(change, ModelPromoted)]
+        keep = {newest.name, *map(_file_name, champions)}
+        for entry in superfluous(entries(self._bundles), keep, self._max_bytes):
+            entry.path.unlink(missing_ok=True)
+            log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
 
     async def _verify(self, archive: Path, digest: str) -> VerifiedModel:
         async with self._scratch.folder() as folder:
@@ -107,6 +128,10 @@ class Cache:
         token = subject_token(model)
         name = token if len(token) <= LONGEST_NAME else hashlib.sha256(token.encode()).hexdigest()
         return self._champions / f"{name}.json"
+
+
+def _file_name(digest: str) -> str:
+    return digest.replace(":", "-")
 
 
 def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:

@@ -14,6 +14,7 @@ class PredictorSettings(ServiceSettings):
     predictor_port: int = Field(default=8000, ge=0, lt=65536)
     workers: int = Field(default=1, ge=1, validation_alias="PREDICTOR_WORKERS")
     cache_dir: Path = Path(".baton/predictor")
+    cache_mb: int = Field(default=10_000, gt=0, description="megabytes of bundles on disk; those of champions stay")
     predictor_name: str = Field(default_factory=socket.gethostname, description="this instance, in events")
     default_model: str | None = Field(default=None, description="the model that /predict means")
     max_body_bytes: int = Field(default=10_000_000, gt=0)

@@ -50,6 +50,7 @@ class Worker:
         self._cache = Cache(
             settings.cache_dir,
             Verifier(settings.verify_deadline_s, partial(verify, allow_pyfunc=settings.allow_pyfunc)),
+            max_bytes=settings.cache_mb * 1_000_000,
         )
         self._reporter = Reporter(self._bus, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)

@@ -45,7 +45,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
-        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify))
+        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), 10**9)
         self.cache.prepare()
         self.slots = Slots()
         self.challengers = Challengers(self.cache, self.bus, keep=2)
