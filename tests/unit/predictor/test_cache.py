@@ -3,7 +3,11 @@
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -170,3 +174,39 @@ def test_what_killed_workers_left_is_removed(parts: Parts) -> None:
     assert len(list(scratch.iterdir())) == 2
     assert kept.exists()
     assert not (scratch / "left").exists()
+
+
+HOLD = """
+import asyncio, sys
+from pathlib import Path
+from services.predictor.cache import _locked
+async def hold():
+    async with _locked(Path(sys.argv[1])):
+        print("held", flush=True)
+        await asyncio.sleep(600)
+asyncio.run(hold())
+"""
+
+
+@contextmanager
+def held_by_another_process(lock: Path) -> Iterator[None]:
+    """Hold a bundle's lock in a process that is killed in the end."""
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
+            yield
+        finally:
+            holder.kill()
+
+
+async def test_a_bundle_is_free_again_when_who_downloads_it_is_killed(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    lock = parts.folder / "cache" / "bundles" / f"{ref.digest.replace(':', '-')}.lock"
+    with held_by_another_process(lock):
+        waiting = asyncio.create_task(parts.cache.verified(ref, bus))
+        await asyncio.wait([waiting], timeout=0.2)
+        assert (waiting.done(), bus.downloads) == (False, 0), "another process downloads it"
+    async with asyncio.timeout(30):
+        assert (await waiting).manifest.digest() == ref.digest
+    assert bus.downloads == 1
