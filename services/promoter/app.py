@@ -14,7 +14,7 @@ from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from services.promoter import handlers
 from services.promoter.bundling.bundler import Bundler
-from services.promoter.capture.capture import Triggers
+from services.promoter.capture.capture import Capture, Triggers
 from services.promoter.capture.migration import migrate
 from services.promoter.capture.polling import Polling
 from services.promoter.cases import PROMOTER
@@ -57,56 +57,74 @@ def create_broker(settings: ServiceSettings | None = None) -> NatsBroker:
     return broker
 
 
-def create_app(settings: PromoterSettings | None = None) -> FastAPI:
-    """Build the promoter; it connects when its lifespan starts."""
-    settings = settings or load(PromoterSettings)
-    policies = read_policies(settings.policy_file)
-    bus = NatsBus(settings, PROMOTER)
-    registry = Registry(settings.tracking_uri)
-    database = Database(settings.database_url)
-    ledger, fleet = Ledger(database), Fleet(time.monotonic)
-    bundler = Bundler(bus, registry, settings)
-    by_triggers = settings.capture == "triggers"
-    capture = Triggers(database, registry) if by_triggers else Polling(database, registry, settings.poll_s)
-    outbox, ledger_records = Outbox(database), Records(database)
-    reconciler = Reconciler(capture, outbox, ledger_records, bus, fleet, interval_s=settings.reconcile_s)
-    relay = Relay(
-        settings.database_url, outbox, bus, bundler, capture=capture, upkeep=(reconciler.run, reconciler.look)
-    )
-    comparison = Comparison(registry, ledger, Scorer(bus, registry), policies)
-    cleanup = Cleanup(bus, registry, ledger)
-    judge = Judge(registry, ledger, comparison, policies, bundler=bundler, cleanup=cleanup)
-    promoter = Promoter(bus, registry, ledger, judge, Turns(database), capture=capture, cleanup=cleanup)
-    status = Status(ledger_records, relay, fleet, registry, capture)
-    broker = create_broker(settings)
-    broker.context.set_global("promoter", promoter)
-    broker.context.set_global("reports", Reports(database, policies, promoter))
-    broker.context.set_global("fleet", fleet)
+class Parts:
+    """What a promoter is made of; nothing is connected before `running`."""
+
+    def __init__(self, settings: PromoterSettings) -> None:
+        self.settings = settings
+        policies = read_policies(settings.policy_file)
+        self.bus, registry = NatsBus(settings, PROMOTER), Registry(settings.tracking_uri)
+        self.database = Database(settings.database_url)
+        self.records, self.fleet = Records(self.database), Fleet(time.monotonic)
+        ledger, outbox = Ledger(self.database), Outbox(self.database)
+        bundler = Bundler(self.bus, registry, settings)
+        capture = _capture(settings, self.database, registry)
+        reconciler = Reconciler(capture, outbox, self.records, self.bus, self.fleet, interval_s=settings.reconcile_s)
+        upkeep = (reconciler.run, reconciler.look)
+        self.relay = Relay(settings.database_url, outbox, self.bus, bundler, capture=capture, upkeep=upkeep)
+        self.cleanup = Cleanup(self.bus, registry, ledger)
+        comparison = Comparison(registry, ledger, Scorer(self.bus, registry), policies)
+        judge = Judge(registry, ledger, comparison, policies, bundler=bundler, cleanup=self.cleanup)
+        turns = Turns(self.database)
+        promoter = Promoter(self.bus, registry, ledger, judge, turns, capture=capture, cleanup=self.cleanup)
+        self.status = Status(self.records, self.relay, self.fleet, registry, capture)
+        self.broker = create_broker(settings)
+        self.broker.context.set_global("promoter", promoter)
+        self.broker.context.set_global("reports", Reports(self.database, policies, promoter))
+        self.broker.context.set_global("fleet", self.fleet)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await bus.open(START_DEADLINE_S)
-        await prepare(bus.js, settings)
-        await migrate(database, with_triggers=by_triggers)
-        await broker.start()
-        pulling = [subscriber for subscriber in broker.subscribers if isinstance(subscriber, PullStreamSubscriber)]
-        tasks = [asyncio.create_task(relay.run()), asyncio.create_task(keep_alive(pulling))]
+    async def running(self) -> AsyncIterator[None]:
+        """Connect, migrate the ledger, consume and relay; undo it all afterwards."""
+        await self.bus.open(START_DEADLINE_S)
+        await prepare(self.bus.js, self.settings)
+        await migrate(self.database, with_triggers=self.settings.capture == "triggers")
+        await self.broker.start()
+        pulling = [one for one in self.broker.subscribers if isinstance(one, PullStreamSubscriber)]
+        tasks = [asyncio.create_task(self.relay.run()), asyncio.create_task(keep_alive(pulling))]
         for task in tasks:
             task.add_done_callback(end_on_failure)
         try:
             yield
         finally:
             await end(tasks)  # first: `keep_alive` would start anew what the broker stops
-            await stop_broker(broker)
-            await bus.close()
-            database.close()
+            await stop_broker(self.broker)
+            await self.bus.close()
+            self.database.close()
+
+
+def _capture(settings: PromoterSettings, database: Database, registry: Registry) -> Capture:
+    if settings.capture == "triggers":
+        return Triggers(database, registry)
+    return Polling(database, registry, settings.poll_s)
+
+
+def create_app(settings: PromoterSettings | None = None) -> FastAPI:
+    """Build the promoter; it connects when its lifespan starts."""
+    parts = Parts(settings or load(PromoterSettings))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with parts.running():
+            yield
 
     app = FastAPI(title="Baton promoter", lifespan=lifespan)
+    described, commanded = asyncapi(parts.broker, "Baton promoter", app.title), Commands(parts.bus)
     errors.handle_errors(app)
-    app.include_router(state.make_router(fleet, relay, status, lambda: bus.client.is_connected))
-    app.include_router(records.make_router(ledger_records))
-    app.include_router(commands.make_router(Commands(bus)))
-    app.include_router(cleanups.make_router(Commands(bus), cleanup))
-    app.include_router(documents.make_router(asyncapi(broker, "Baton promoter", app.title), settings.asyncapi_file))
-    app.state.broker = broker
+    app.include_router(state.make_router(parts.fleet, parts.relay, parts.status, lambda: parts.bus.client.is_connected))
+    app.include_router(records.make_router(parts.records))
+    app.include_router(commands.make_router(commanded))
+    app.include_router(cleanups.make_router(commanded, parts.cleanup))
+    app.include_router(documents.make_router(described, parts.settings.asyncapi_file))
+    app.state.broker = parts.broker
     return app
