@@ -25,6 +25,10 @@ class Challengers:
         task = self._kept[model].get(digest)
         return task is not None and task.done()
 
+    async def keep(self, bundle: BundleRef) -> None:
+        """Have the bundle of one that became champion on disk, for the next start. Raise `BundleError`."""
+        await self._cache.keep(bundle, self._bus)
+
     async def get(self, model: str, bundle: BundleRef) -> VerifiedModel:
         """Return a bundle, verified; one that is just being verified is waited for. Raise `BundleError`."""
         kept = self._kept[model]

@@ -118,7 +118,7 @@ class Follower:
                 log.info("withdrawn", model=model, generation=change.generation, reason=change.reason)
             elif not await self._promote(model, change, attempt):
                 return
-            await asyncio.to_thread(self._remember, model, change)
+            await self._remember(model, change)
 
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
         prefetched = self._challengers.ready(model, promoted.bundle.digest)
@@ -136,10 +136,12 @@ class Follower:
         self._reporter.serving(promoted, champion, prefetched=prefetched, swap_ms=swap_ms)
         return True
 
-    def _remember(self, model: str, change: Change) -> None:
+    async def _remember(self, model: str, change: Change) -> None:
         try:
-            self._cache.remember(model, change)
-        except OSError:  # a full disk must not keep a champion from serving
+            await asyncio.to_thread(self._cache.remember, model, change)
+            if isinstance(change, ModelPromoted):
+                await self._challengers.keep(change.bundle)
+        except (BundleError, OSError):  # a full disk must not keep a champion from serving
             log.exception("champion is served but not remembered for the next start", model=model)
 
 

@@ -42,10 +42,11 @@ class Parts:
     bus: InMemoryBus
     verify: Verify = verify
     deadline_s: float = 30
+    cache_bytes: int = 10**9
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
-        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), 10**9)
+        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), self.cache_bytes)
         self.cache.prepare()
         self.slots = Slots()
         self.challengers = Challengers(self.cache, self.bus, keep=2)

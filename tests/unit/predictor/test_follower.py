@@ -57,6 +57,18 @@ async def test_a_promotion_serves_and_says_so(parts: Parts) -> None:
     assert 0 <= said.swap_ms < said.delay_ms
 
 
+async def test_a_challenger_that_was_evicted_is_on_disk_once_it_is_champion(tmp_path: Path, bus: SlowBus) -> None:
+    parts = Parts(tmp_path, bus, cache_bytes=1)
+    challenger, later = await parts.bundle(0.25), await parts.bundle(0.5)
+    for ref in (challenger, later):  # the later one's download evicts the first, which stays in memory
+        await parts.challengers.get("m", ref)
+    parts.follower.follow("m", promoted(challenger, "1", 1))
+    await parts.follower.settled()
+    restarted = Parts(tmp_path, bus)
+    await restarted.follower.restore()
+    assert version(restarted, "m") == "1"
+
+
 async def test_a_prefetched_promotion_is_one_assignment(parts: Parts) -> None:
     ref = await parts.bundle(0.25)
     verified = await parts.challengers.get("m", ref)
