@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -145,6 +146,36 @@ async def test_a_request_ends_with_the_model_that_it_began_with(predictor: Predi
     answer = response.json()
     assert (answer["version"], answer["probabilities"]["1"]) == ("2", 1.0)
     assert paused.thread is not threading.main_thread()
+
+
+@pytest.fixture
+async def hasty(tmp_path: Path) -> AsyncIterator[Predictor]:
+    made = Predictor(tmp_path, request_timeout_s=0.1)
+    async with made.client:
+        yield made
+    made.executor.close()
+
+
+async def test_a_model_that_does_not_answer_in_time_is_a_504(hasty: Predictor, tmp_path: Path) -> None:
+    first = hasty.serve("heart", bundles.classifier(tmp_path, 0.25))
+    paused = PausedRuntime()
+    manifest = first.verified.manifest.model_copy(update={"runtime": "sklearn"})
+    slow = replace(first.verified, runtime=paused, manifest=manifest)
+    hasty.slots.of("heart").swap(replace(first, version="2", generation=2, verified=slow))
+    answer = await hasty.client.post("/predict", json={"x": 1})
+    paused.released.set()
+    assert (answer.status_code, answer.json()["detail"]) == (504, "heart did not answer within 0.1 s")
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_a_408(hasty: Predictor, tmp_path: Path) -> None:
+    hasty.serve("heart", bundles.classifier(tmp_path, 0.25))
+
+    async def half_a_body() -> AsyncIterator[bytes]:
+        yield b'{"x": '
+        await asyncio.Event().wait()
+
+    answer = await hasty.client.post("/predict", content=half_a_body())
+    assert (answer.status_code, answer.json()["detail"]) == (408, "the body did not arrive within 0.1 s")
 
 
 async def test_what_is_served_and_how_it_is(predictor: Predictor, tmp_path: Path) -> None:
