@@ -42,6 +42,15 @@ async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
         yield opened
 
 
+@pytest.fixture
+async def own_bus(tmp_path: Path) -> AsyncIterator[NatsBus]:
+    """A bus of one test's own: nobody else's predictor answers there, nor does it meet the test's bundles."""
+    with nats_server(tmp_path) as url:
+        async with NatsBus(BusSettings(nats_url=url), "test") as opened:
+            await declare_when_reachable(opened.js, 1)
+            yield opened
+
+
 class Model:
     """A model of one test: publishes what trainer and relay would, and hears what the predictors say of it."""
 
@@ -192,13 +201,13 @@ async def test_a_bundle_with_other_answers_is_rejected_and_the_old_one_serves(
     await model.serve(0.3)
 
 
-async def test_a_bundle_that_hangs_is_given_up_and_holds_up_nobody(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
-    model, other = Model(bus, tmp_path), Model(bus, tmp_path)
-    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as predictor:
+async def test_a_bundle_that_hangs_is_given_up_and_holds_up_nobody(own_bus: NatsBus, tmp_path: Path) -> None:
+    model, other = Model(own_bus, tmp_path), Model(own_bus, tmp_path)
+    with predictor_process(own_bus.settings.nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as predictor:
         await model.serve(0.25)
         over = asyncio.Event()
         asking = asyncio.create_task(ask_until(over, predictor, model))
-        version = await model.promote(await bus.put_bundle(*bundles.hanging(tmp_path)), 0)
+        version = await model.promote(await own_bus.put_bundle(*bundles.hanging(tmp_path)), 0)
         await other.serve(0.5)
         rejected = await model.said(ModelRejected, version)
         over.set()
@@ -256,11 +265,11 @@ async def test_a_killed_worker_is_replaced_and_its_index_used_again(predictor: P
     assert (await model.serve(0.75)).keys() == {0, 1}
 
 
-async def test_a_missing_bundle_keeps_nobody_from_being_ready(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
-    missing, served = Model(bus, tmp_path), Model(bus, tmp_path)
+async def test_a_missing_bundle_keeps_nobody_from_being_ready(own_bus: NatsBus, tmp_path: Path) -> None:
+    missing, served = Model(own_bus, tmp_path), Model(own_bus, tmp_path)
     await missing.promote(BundleRef(object="sha256-none", digest="sha256:none", size=1), 0)
     await served.promote(await served.bundle(0.25), 0.25)
-    with predictor_process(nats_url, tmp_path) as predictor:
+    with predictor_process(own_bus.settings.nats_url, tmp_path) as predictor:
         assert share_of(await asked(predictor, served)) == pytest.approx(0.25)
         assert (await asked(predictor, missing)).status_code == 503
         answer = await asyncio.to_thread(httpx.get, f"{predictor.url}/ready")
@@ -268,10 +277,10 @@ async def test_a_missing_bundle_keeps_nobody_from_being_ready(nats_url: str, bus
         assert answer.json()["bus"] == "connected"
 
 
-async def test_a_stop_finishes_what_was_begun_and_leaves_nothing(nats_url: str, bus: NatsBus, tmp_path: Path) -> None:
-    model = Model(bus, tmp_path)
+async def test_a_stop_finishes_what_was_begun_and_leaves_nothing(own_bus: NatsBus, tmp_path: Path) -> None:
+    model = Model(own_bus, tmp_path)
     await model.promote(await model.bundle(0.25), 0.25)
-    with predictor_process(nats_url, tmp_path) as predictor:
+    with predictor_process(own_bus.settings.nats_url, tmp_path) as predictor:
         family = [predictor.process, *predictor.process.children(recursive=True)]
         answer = await asyncio.to_thread(_stop_while_asking, predictor, model)
         assert answer.startswith(b"HTTP/1.1 200 OK"), answer
@@ -300,13 +309,13 @@ def _note(answered: set[int], predictor: Predictor) -> set[int]:
     return answered
 
 
-def test_workers_end_with_the_process_that_started_them(nats_url: str, tmp_path: Path) -> None:
-    port = free_port()
-    with predictor_process(nats_url, tmp_path, port) as predictor:
+async def test_workers_end_with_the_process_that_started_them(own_bus: NatsBus, tmp_path: Path) -> None:
+    port, url = free_port(), own_bus.settings.nats_url
+    with predictor_process(url, tmp_path, port) as predictor:
         family = predictor.process.children(recursive=True)
         predictor.process.kill()
-        wait_until_ended(family)
-    with predictor_process(nats_url, tmp_path, port) as predictor:
+        await asyncio.to_thread(wait_until_ended, family)
+    with predictor_process(url, tmp_path, port) as predictor:
         assert predictor.all_ready()
 
 
