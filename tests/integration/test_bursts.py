@@ -21,7 +21,7 @@ from services.promoter.ledger.outbox import Outbox
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus
-from shared.event import Stream
+from shared.event import Event, Stream
 from shared.events import ModelPromoted
 from shared.follow import follow
 from shared.settings import BusSettings
@@ -135,9 +135,15 @@ async def remember_ids_for(bus: NatsBus, seconds: float) -> None:
 
 
 async def some_published(bus: NatsBus, model: str) -> None:
+    """Wait for the second change on the bus: then the first is noted, too."""
     async with asyncio.timeout(30):
-        while (await bus.last(ModelPromoted, model)) is None:
+        while (found := await bus.last(ModelPromoted, model)) is None or generation_of(found[1]) < 2:
             await asyncio.sleep(0.01)
+
+
+def generation_of(event: Event) -> int:
+    assert isinstance(event, ModelPromoted)
+    return event.generation
 
 
 def forget_last_note(database_url: str, model: str) -> None:
