@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,8 +30,36 @@ DTYPES: dict[str, Any] = {
 
 RuntimeKind = Literal["onnx", "sklearn", "pyfunc"]
 Label = bool | int | float | str
-Columns = dict[str, np.ndarray]
+Columns = Mapping[str, np.ndarray]
 """One array of shape (rows,) per input column."""
+
+
+class Block(Columns):
+    """Columns of one type, kept as the matrix of shape (rows, columns) that they came as."""
+
+    def __init__(self, names: Sequence[str], matrix: np.ndarray) -> None:
+        self.matrix = matrix
+        self._names = names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Return one column; raise `KeyError` for a name that is none."""
+        if name not in self._names:
+            raise KeyError(name)
+        column: np.ndarray = self.matrix[:, self._names.index(name)]
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names, in the matrix's order."""
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        """Return how many columns there are."""
+        return len(self._names)
+
+
+def count(columns: Columns) -> int:
+    """Return how many rows columns have."""
+    return len(columns.matrix if isinstance(columns, Block) else next(iter(columns.values())))
 
 
 class Column(BaseModel):

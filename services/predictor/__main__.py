@@ -39,6 +39,7 @@ def main() -> None:
         http=Connection,
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nothing here depends on who asks
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s) + 1,  # each request ends by its own deadline
     )
     listener = config.bind_socket()

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from services.predictor.lane import Lane, count
-from shared.bundle import Columns
+from services.predictor.lane import Lane
+from shared.bundle import Columns, count
 from shared.errors import PredictionError
 from shared.runtime import Prediction
 from shared.verification import VerifiedModel
@@ -29,9 +29,9 @@ class Executor:
 
     async def predict(self, model: VerifiedModel, columns: Columns) -> Prediction:
         """Answer for each row; raise `PredictionError` if the model fails on them."""
-        if model.manifest.runtime == "onnx":
-            if count(columns) <= ROWS_INLINE:
-                return predicted(model, columns)
+        if is_quick(model, columns):
+            return predicted(model, columns)
+        if is_quick(model):
             return await self.run(predicted, model, columns)
         lane = self._lane(model)
         try:
@@ -55,6 +55,11 @@ class Executor:
     def close(self) -> None:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def is_quick(model: VerifiedModel, columns: Columns | None = None) -> bool:
+    """Tell whether an answer takes so little that it is made where it is asked for: for some rows, or for any."""
+    return model.manifest.runtime == "onnx" and (columns is None or count(columns) <= ROWS_INLINE)
 
 
 def predicted(model: VerifiedModel, columns: Columns) -> Prediction:

@@ -32,6 +32,7 @@ class Group:
         self.names = [column.name for column in columns]
         kind = columns[0].type
         self._dtype = np.dtype(DTYPES[kind])
+        self._widest = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype  # in which bounds are checked
         self._required = ~np.array([is_nullable(column) for column in columns])
         self._takes = frozenset(TAKES[kind] | (set() if self._required.all() else {NULL}))
 
@@ -41,8 +42,7 @@ class Group:
         if not kinds <= self._takes:
             return None
         try:
-            with np.errstate(over="ignore"):
-                array = np.array(values, dtype=self._dtype).reshape(-1, len(self.names))
+            array = np.array(values, self._widest).reshape(-1, len(self.names))
         except OverflowError:
             return None
         nulls = values.count(None) if NULL in kinds else 0
@@ -50,7 +50,7 @@ class Group:
             return None
         if self._dtype.kind == "f" and np.count_nonzero(np.abs(array) <= LARGEST) != len(values) - nulls:
             return None  # infinite, or a NaN that was no null
-        return array
+        return array.astype(self._dtype, copy=False)
 
     def cast(self, array: np.ndarray) -> np.ndarray | None:
         """Return numbers of shape (rows, inputs) as this type, NaN being a missing value; None if one does not fit."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.bundle import Columns
+from shared.bundle import Columns, count
 from shared.errors import PredictionError
 from shared.runtime import Prediction
 
@@ -91,11 +91,6 @@ class Lane:
                 _fail(request, error)
         else:
             _share(prediction, batch)
-
-
-def count(columns: Columns) -> int:
-    """Return how many rows columns have."""
-    return len(next(iter(columns.values())))
 
 
 def joined(parts: list[Columns]) -> Columns:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from services.predictor.validator import Validator
 from shared.errors import AmbiguousModelError, NoChampionError, UnknownModelError
+from shared.event import subject_token
 from shared.verification import VerifiedModel
 
 
@@ -26,6 +27,11 @@ class Champion:
         if version is not None and version != self.version:
             raise UnknownModelError(f"version {version!r} of {self.model} is not served here: {self.version} is")
         return self
+
+    @cached_property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return what names this version in every answer of it."""
+        return [(b"baton-model", subject_token(self.model).encode()), (b"baton-version", self.version.encode())]
 
     @cached_property
     def validator(self) -> Validator:

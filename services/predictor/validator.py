@@ -8,7 +8,7 @@ import numpy as np
 from services.predictor.group import Group
 from services.predictor.refusals import Rows, bad_rows
 from services.predictor.shapes import check_widths, count_of
-from shared.bundle import Column, Columns
+from shared.bundle import Block, Column, Columns
 
 
 class Validator:
@@ -68,12 +68,14 @@ class Validator:
 
     def _taken(self, arrays: Iterable[np.ndarray | None]) -> Columns | None:
         """Return the columns of one array per type, in the model's order; None if an array is missing."""
-        found: Columns = {}
+        found: dict[str, np.ndarray] = {}
         for group, array in zip(self._by_type, arrays, strict=True):
             if array is None:
                 return None
+            if len(self._by_type) == 1:
+                return Block(group.names, array)
             found.update(zip(group.names, array.T, strict=True))
-        return found if len(self._by_type) == 1 else {name: found[name] for name in self.names}
+        return {name: found[name] for name in self.names}
 
 
 def _whole(arrays: Mapping[str, np.ndarray | None]) -> Columns | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import onnxruntime as ort
 
-from shared.bundle import Columns, Output
+from shared.bundle import Block, Columns, Output
 from shared.runtime import Prediction, from_probabilities
 
 VALUES, PROBABILITIES = "values", "probabilities"
@@ -45,14 +45,24 @@ class OnnxRuntime:
 
 
 def _stacked(columns: Columns) -> dict[str, np.ndarray]:
-    numbers = [values for values in columns.values() if values.dtype != np.object_]
-    texts = [_known(values) for values in columns.values() if values.dtype == np.object_]
+    if isinstance(columns, Block) and columns.matrix.dtype.kind != "O":
+        return {NUMBERS: columns.matrix.astype(np.float64, copy=False)}
+    numbers = [values for values in columns.values() if values.dtype.kind != "O"]
+    texts = [_known(values) for values in columns.values() if values.dtype.kind == "O"]
     feeds = {}
     if numbers:
-        feeds[NUMBERS] = np.column_stack(numbers).astype(np.float64, copy=False)
+        feeds[NUMBERS] = _matrix(numbers, np.float64)
     if texts:
-        feeds[TEXTS] = np.column_stack(texts)
+        feeds[TEXTS] = _matrix(texts, np.object_)
     return feeds
+
+
+def _matrix(columns: list[np.ndarray], kind: type) -> np.ndarray:
+    """Return columns side by side; for few rows much faster than `np.column_stack`."""
+    matrix: np.ndarray = np.empty((len(columns[0]), len(columns)), kind)
+    for index, values in enumerate(columns):
+        matrix[:, index] = values
+    return matrix
 
 
 def _known(texts: Iterable[str | None]) -> np.ndarray:

@@ -8,18 +8,21 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.predictor.executor import Executor
+from services.predictor.executor import Executor, is_quick, predicted
 from services.predictor.gate import Gate
 from services.predictor.routes.answers import TooLargeError, TooSlowError, dumped, headers_of, status_of
 from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from shared.errors import BatonError, OverdueError
-from shared.event import subject_token
 from shared.telemetry import logger
 
 CLOSE = (b"connection", b"close")
+BYTES_AT_ONCE = 8_192
 BYTES_INLINE = 65_536  # longer bodies are read and written in a thread
+
+Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+"""An HTTP answer: its status, its headers, its body."""
 
 log = logger(__name__)
 
@@ -52,17 +55,36 @@ class Front:
         self._limit_s = settings.request_timeout_s
         self._rest = rest
 
+    def at_once(self, scope: Scope, body: bytes) -> Answer | None:
+        """Answer a request that came whole, if a compiled model is asked for few rows; None if it is to be awaited."""
+        target = self._target(scope)
+        if target is None or len(body) > BYTES_AT_ONCE:
+            return None
+        try:
+            champion = self._champion(target)
+            if not is_quick(champion.verified):
+                return None
+            with self._gate:
+                question = target.protocol.read(Call(body, scope["headers"], target.model, target.version), champion)
+                if not is_quick(champion.verified, question.columns):
+                    return None
+                reply = question.write(predicted(champion.verified, question.columns))
+        except Exception as error:
+            return self._answer(_failed(target.protocol, error))
+        return self._answer(_named(reply, champion))
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        target = self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        target = self._target(scope)
         if target is None:
             await self._rest(scope, receive, self._leaving(send))
             return
         status, headers, body = await self._answered(target, scope, receive)
-        if self._gate.is_draining:
-            headers.append(CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _target(self, scope: Scope) -> Target | None:
+        return self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
 
     def _leaving(self, send: Send) -> Send:
         """Send responses that, while the worker drains, ask the client to connect anew the next time."""
@@ -74,37 +96,31 @@ class Front:
 
         return leaving
 
-    async def _answered(
-        self, target: Target, scope: Scope, receive: Receive
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _answered(self, target: Target, scope: Scope, receive: Receive) -> Answer:
         try:
             with self._gate:
                 champion, reply = await self._reply(target, scope, receive)
-        except BatonError as error:
-            return _problem(target.protocol, error)
-        except Exception:
-            log.exception("a prediction failed for something that nobody foresaw")
-            return _problem(target.protocol, BatonError("the predictor failed; its log says why"))
-        names = [
-            (b"content-length", b"%d" % len(reply.body)),
-            (b"baton-model", subject_token(champion.model).encode()),
-            (b"baton-version", champion.version.encode()),
-        ]
-        return 200, [*reply.headers, *names], reply.body
+        except Exception as error:
+            return self._answer(_failed(target.protocol, error))
+        return self._answer(_named(reply, champion))
+
+    def _answer(self, answer: Answer) -> Answer:
+        """Ask the client to connect anew the next time, if the worker drains."""
+        if self._gate.is_draining:
+            answer[1].append(CLOSE)
+        return answer
 
     async def _reply(self, target: Target, scope: Scope, receive: Receive) -> tuple[Champion, Reply]:
-        ends = asyncio.get_running_loop().time() + self._limit_s
+        champion = None
         try:
-            async with asyncio.timeout_at(ends):
+            async with asyncio.timeout(self._limit_s):
                 body = await self._body(receive)
-        except TimeoutError:
-            raise TooSlowError(f"the body did not arrive within {self._limit_s:g} s") from None
-        champion = self._champion(target)
-        call = Call(body, scope["headers"], target.model, target.version)
-        try:
-            async with asyncio.timeout_at(ends):
+                champion = self._champion(target)
+                call = Call(body, scope["headers"], target.model, target.version)
                 return champion, await self._asked(target.protocol, call, champion)
         except TimeoutError:
+            if champion is None:
+                raise TooSlowError(f"the body did not arrive within {self._limit_s:g} s") from None
             raise OverdueError(f"{champion.model} did not answer within {self._limit_s:g} s") from None
 
     def _champion(self, target: Target) -> Champion:
@@ -134,7 +150,15 @@ class Front:
         return bytes(body)
 
 
-def _problem(protocol: PredictionProtocol, error: BatonError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def _named(reply: Reply, champion: Champion) -> Answer:
+    return 200, [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers], reply.body
+
+
+def _failed(protocol: PredictionProtocol, error: Exception) -> Answer:
+    """Return what is said of a request that failed; what nobody foresaw is written to the log."""
+    if not isinstance(error, BatonError):
+        log.error("a prediction failed for something that nobody foresaw", exc_info=error)
+        error = BatonError("the predictor failed; its log says why")
     body = dumped(protocol.problem(error))
     headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
     return status_of(error), [(name.encode(), value.encode()) for name, value in headers.items()], body
