@@ -11,7 +11,8 @@ import httpx
 from fastapi import FastAPI
 
 from shared.bus import NatsBus
-from shared.events import ModelServing
+from shared.event import Event
+from shared.events import ModelServing, PromotionDecided
 from tests import bundles
 from tests.integration.kit import Ear, Versions, listening_to
 from tests.integration.predictors import WORKERS, Predictor
@@ -88,6 +89,24 @@ async def said(ear: Ear, version: str) -> None:
     workers: set[int] = set()
     async with asyncio.timeout(30):
         while len(workers) < WORKERS:
+            _note(await ear.next(), version, workers)
+
+
+async def taken_back(ear: Ear, version: str, within_s: float = 60) -> PromotionDecided:
+    """Wait for the decision to go back to a version and until every worker serves it; which comes first is open.
+
+    The predictors follow the commit, and the decision is published after it.
+    """
+    workers: set[int] = set()
+    decided: PromotionDecided | None = None
+    async with asyncio.timeout(within_s):
+        while decided is None or len(workers) < WORKERS:
             event = await ear.next()
-            if isinstance(event, ModelServing) and event.version == version:
-                workers.add(event.worker)
+            _note(event, version, workers)
+            decided = event if isinstance(event, PromotionDecided) else decided
+    return decided
+
+
+def _note(event: Event, version: str, workers: set[int]) -> None:
+    if isinstance(event, ModelServing) and event.version == version:
+        workers.add(event.worker)
