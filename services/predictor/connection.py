@@ -1,11 +1,11 @@
 """A connection of the HTTP server."""
 
-from typing import cast
+from typing import Any, cast
 
-from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from services.predictor.routes.front import CLOSE, Answer, Front
+from services.predictor.routes.front import BYTES_AT_ONCE, CLOSE, Answer, Front
+from services.predictor.whole import Reader
 
 SILENCE_S = 1.0
 
@@ -13,28 +13,31 @@ SILENCE_S = 1.0
 class Connection(HttpToolsProtocol):
     """As uvicorn has it, but a prediction that takes next to nothing is answered in the call that read its question.
 
-    No task, no timer and no message is made for it, which would take longer than the model. It has to come whole, at
-    the head of what was read, and the connection must take the answer at once: everything else goes uvicorn's way.
+    No task, no timer, no scope and no message is made for it, which would take longer than the model. It has to come
+    whole, to an idle connection that takes the answer at once: everything else goes uvicorn's way.
     """
 
-    _takes = False  # only while bytes are parsed can the end of a request follow its head
-    _held: RequestResponseCycle | None = None
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader = Reader()
+        self._is_between = True  # uvicorn's parser waits for the first byte of a request
 
     def data_received(self, data: bytes) -> None:
-        """Parse what was read; a request whose body is still on its way goes uvicorn's way."""
-        self._takes = True
-        super().data_received(data)
-        self._takes = False
-        self._release()
+        """Answer a request that came whole, if its answer is a matter of a moment."""
+        if answer := self._at_once(data):
+            self._send(answer)
+        else:
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Note that a part of a request was read."""
+        self._is_between = False
+        super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        """Answer a request that came whole, if its answer is a matter of a moment."""
+        """Note that the whole request was read."""
+        self._is_between = True
         super().on_message_complete()
-        cycle = self._held
-        if cycle is not None and (answer := self._at_once(cycle)):
-            self._held = None
-            self._send(cycle, answer)
-        self._release()
 
     def shutdown(self) -> None:
         """Close when the server stops: after the answer, or after a while in which nothing is asked.
@@ -46,30 +49,19 @@ class Connection(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    def _at_once(self, cycle: RequestResponseCycle) -> Answer | None:
-        return cast("Front", self.app).at_once(cast("Scope", cycle.scope), bytes(cycle.body))
+    def _at_once(self, data: bytes) -> Answer | None:
+        whole = self._reader.read(data) if len(data) <= BYTES_AT_ONCE and self._is_idle() else None
+        return cast("Front", self.app).at_once(whole) if whole else None
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: object) -> None:
-        if self._takes and not self.flow.write_paused:
-            self._takes = False  # who sends many requests in one go shall not keep the others waiting
-            self._held = cycle
-        else:
-            super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]
+    def _is_idle(self) -> bool:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        return is_answered and self._is_between and not self.flow.write_paused
 
-    def _release(self) -> None:
-        if self._held is not None:
-            cycle, self._held = self._held, None
-            super()._start_asgi_task(cycle, self.app)
-
-    def _send(self, cycle: RequestResponseCycle, answer: Answer) -> None:
+    def _send(self, answer: Answer) -> None:
         """Write a whole answer, and leave everything as uvicorn's own way to write it does."""
         status, headers, body = answer
-        ends = not cycle.keep_alive or CLOSE in headers
-        if ends and CLOSE not in headers:
-            headers.append(CLOSE)
-        head = [name + b": " + value + b"\r\n" for name, value in [*cycle.default_headers, *headers]]
+        head = [name + b": " + value + b"\r\n" for name, value in [*self.server_state.default_headers, *headers]]
         self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", body]))
-        cycle.response_started = cycle.response_complete = True
-        if ends:
+        if CLOSE in headers:
             self.transport.close()
-        cycle.on_response()
+        self.on_response_complete()

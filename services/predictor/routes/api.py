@@ -1,12 +1,14 @@
 """The predictor's HTTP interface as a whole."""
 
 from collections.abc import Callable
+from functools import lru_cache
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Lifespan, Scope
+from starlette.types import Lifespan
 
 from services.predictor.executor import Executor
 from services.predictor.gate import Gate
@@ -22,6 +24,8 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
 from services.predictor.status import Status
 from shared.errors import BatonError
+
+PATHS = 1024  # remembered, with what they ask for
 
 
 def make_api(
@@ -45,12 +49,13 @@ def make_api(
 
     alone = {"/predict": Target(native), "/invocations": Target(scoring)}
 
-    def find(scope: Scope) -> Target | None:
-        path: str = scope["path"]
+    @lru_cache(PATHS)
+    def find(raw: bytes) -> Target | None:
+        path = unquote(raw.decode("latin-1"))
         if path in alone:
             return alone[path]
         if path.startswith(PREFIX) and path.endswith("/infer"):
-            model, version, _ = named_in(scope)
+            model, version, _ = named_in(raw)
             return Target(inference, model, version)
         for protocol, end in ((native, "/predict"), (scoring, "/invocations")):
             if path.startswith("/models/") and path.endswith(end):

@@ -14,6 +14,7 @@ from services.predictor.routes.answers import TooLargeError, TooSlowError, dumpe
 from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
+from services.predictor.whole import Whole
 from shared.errors import BatonError, OverdueError
 from shared.telemetry import logger
 
@@ -38,7 +39,8 @@ class Target:
         self.version = version
 
 
-Find = Callable[[Scope], Target | None]
+Find = Callable[[bytes], Target | None]
+"""Returns what a path, as it was sent, asks for; None if it is no prediction."""
 
 
 class Front:
@@ -55,17 +57,17 @@ class Front:
         self._limit_s = settings.request_timeout_s
         self._rest = rest
 
-    def at_once(self, scope: Scope, body: bytes) -> Answer | None:
+    def at_once(self, whole: Whole) -> Answer | None:
         """Answer a request that came whole, if a compiled model is asked for few rows; None if it is to be awaited."""
-        target = self._target(scope)
-        if target is None or len(body) > BYTES_AT_ONCE:
+        target = self._find(whole.path)
+        if target is None:
             return None
         try:
             champion = self._champion(target)
             if not is_quick(champion.verified):
                 return None
             with self._gate:
-                question = target.protocol.read(Call(body, scope["headers"], target.model, target.version), champion)
+                question = target.protocol.read(Call(whole.body, whole.headers, target.model, target.version), champion)
                 if not is_quick(champion.verified, question.columns):
                     return None
                 reply = question.write(predicted(champion.verified, question.columns))
@@ -84,7 +86,7 @@ class Front:
         await send({"type": "http.response.body", "body": body})
 
     def _target(self, scope: Scope) -> Target | None:
-        return self._find(scope) if scope["type"] == "http" and scope["method"] == "POST" else None
+        return self._find(scope["raw_path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
 
     def _leaving(self, send: Send) -> Send:
         """Send responses that, while the worker drains, ask the client to connect anew the next time."""

@@ -49,7 +49,7 @@ class Metadata:
 
     async def model(self, request: Request) -> Response:
         """Tell the inputs and outputs of a model, or whether it is served."""
-        name, version, verb = named_in(request.scope)
+        name, version, verb = named_in(request.scope["raw_path"])
         champion = self._slots.champion(name).of_version(version)
         return answer({"name": champion.model, "ready": True} if verb == "ready" else described(champion))
 

@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from starlette.types import Scope
 
 from services.predictor.refusals import bad, fault
 from services.predictor.routes.answers import UnreadableError, parsed
@@ -108,13 +107,12 @@ def _example(champion: Champion) -> dict[str, Any]:
     }
 
 
-def named_in(scope: Scope) -> tuple[str, str | None, str]:
-    """Return the model, the version if there is one, and the verb that a path names.
+def named_in(path: bytes) -> tuple[str, str | None, str]:
+    """Return the model, the version if there is one, and the verb that a path, as it was sent, names.
 
     A slash in a model's name may be written as it is, or as %2F.
     """
-    raw = scope.get("raw_path") or scope["path"].encode()
-    *names, verb = [unquote(part.decode("latin-1")) for part in raw.removeprefix(PREFIX.encode()).split(b"/")]
+    *names, verb = [unquote(part.decode("latin-1")) for part in path.removeprefix(PREFIX.encode()).split(b"/")]
     if verb not in {"infer", "ready"}:
         names, verb = [*names, verb], ""
     if len(names) > 2 and names[-2] == "versions":

@@ -12,6 +12,7 @@ from uvicorn.server import ServerState
 from services.predictor.connection import Connection
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes.front import BYTES_AT_ONCE
+from services.predictor.whole import Whole
 from tests import bundles
 from tests.unit.predictor.api import Predictor
 
@@ -25,7 +26,7 @@ ASKED = [  # path, body, and whether a whole request is answered at once
     ("/models/nobody/predict", b'{"x": 1}', True),
     ("/models/heart/predict", b"[" + b", ".join([b'{"x": 1}'] * (ROWS_INLINE + 1)) + b"]", False),
     ("/models/heart/predict", b"[" + b", ".join([b'{"x": 1}'] * (ROWS_INLINE + 2)) + b"]", True),
-    ("/models/heart/predict", b" " * BYTES_AT_ONCE + b'{"x": 1}', False),
+    ("/models/heart/predict", b" " * BYTES_AT_ONCE + b'{"x": 1}', True),
     ("/v2/models/heart/infer", INFER, True),
     ("/v2/models/heart/versions/2/infer", INFER, True),
     ("/invocations", b'{"inputs": {"x": [1]}}', True),
@@ -41,9 +42,17 @@ class Client:
         self.send = writer.write
         self.close = writer.close
 
+    def keeps_alive_for(self, seconds: float) -> None:
+        self._other.timeout_keep_alive = seconds  # type: ignore[assignment]
+
+    async def is_read(self) -> None:
+        async with asyncio.timeout(10):
+            while self._other._is_between:
+                await asyncio.sleep(0.001)
+
     async def head_is_read(self) -> None:
         async with asyncio.timeout(10):
-            while self._other.cycle.response_complete:
+            while not self._other.cycle or self._other.cycle.response_complete:
                 await asyncio.sleep(0.001)
 
     async def says_go_on(self) -> bool:
@@ -96,8 +105,7 @@ async def test_whole_or_in_pieces_the_answer_is_the_same(
     heart: Predictor, path: str, body: bytes, at_once: bool
 ) -> None:
     head, _ = request(path, body)
-    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
-    assert (heart.api.at_once(scope, body) is not None) == at_once
+    assert (heart.api.at_once(Whole(path.encode(), [], body)) is not None) == at_once
     async with connected(heart) as client:
         client.send(head + body)
         whole = await client.answer()
@@ -116,6 +124,28 @@ async def test_requests_in_one_go_are_answered_in_order(heart: Predictor) -> Non
         client.send(b"".join(b"".join(request(path, b'{"x": 1}')) for path in paths))
         heads = [(await client.answer())[0] for _ in paths]
     assert [head.split(b" ")[1] for head in heads] == [b"200", b"404", b"404", b"200"]
+
+
+@pytest.mark.parametrize("cut", [1, 6, 40, -1])
+async def test_a_whole_request_behind_a_half_one_is_no_whole_one(heart: Predictor, cut: int) -> None:
+    """What comes next on a connection ends the half one, whatever it looks like."""
+    data = b"".join(request("/models/heart/predict", b'{"x": 1}'))
+    async with connected(heart) as client:
+        for _ in range(2):
+            client.send(data[:cut])
+            await client.is_read()
+            client.send(data[cut:])
+            assert (await client.answer())[0].startswith(b"HTTP/1.1 200")
+            client.send(data)
+            assert (await client.answer())[0].startswith(b"HTTP/1.1 200")
+
+
+async def test_who_says_nothing_for_a_while_is_left(heart: Predictor) -> None:
+    async with connected(heart) as client:
+        client.keeps_alive_for(0.01)
+        client.send(b"".join(request("/predict", b'{"x": 1}')))
+        await client.answer()
+        assert await client.has_ended()
 
 
 @pytest.mark.parametrize(("more", "version"), [((b"connection: close",), b"1.1"), ((), b"1.0")])
