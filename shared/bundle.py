@@ -59,7 +59,7 @@ class Block(Columns):
 
 def count(columns: Columns) -> int:
     """Return how many rows columns have."""
-    return len(columns.matrix if isinstance(columns, Block) else next(iter(columns.values())))
+    return len(columns.matrix if type(columns) is Block else next(iter(columns.values())))
 
 
 class Column(BaseModel):

@@ -5,6 +5,7 @@ import math
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
+from services.predictor import meters
 from services.predictor.connection import Connection
 from services.predictor.settings import PredictorSettings
 from shared import settings as configuration
@@ -44,6 +45,8 @@ def main() -> None:
     )
     listener = config.bind_socket()
     listener.listen(config.backlog)
+    port = listener.getsockname()[1]  # of no other process, so it names what is this one's own
+    meters.share(settings.cache_dir.absolute() / f"metrics-{port}")
     Workers(config, sockets=[listener]).run()
 
 

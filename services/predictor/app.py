@@ -31,7 +31,13 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
                 yield
 
     return make_api(
-        worker.slots, worker.executor, worker.gate, settings=settings, status=worker.status, lifespan=lifespan
+        worker.slots,
+        worker.executor,
+        worker.gate,
+        worker.meters,
+        settings=settings,
+        status=worker.status,
+        lifespan=lifespan,
     )
 
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 from pydantic import BaseModel, ValidationError
 
 from services.predictor.eviction import entries, superfluous
+from services.predictor.meters import Meters
 from services.predictor.scratch import Scratch
 from services.predictor.verifier import Verifier
 from shared.bus import Bus
@@ -42,8 +43,9 @@ class Cache:
     Bundles take at most `max_bytes`; those of champions stay, even if they are more.
     """
 
-    def __init__(self, folder: Path, verifier: Verifier, max_bytes: int) -> None:
+    def __init__(self, folder: Path, verifier: Verifier, meters: Meters, max_bytes: int) -> None:
         self._verifier = verifier
+        self._meters = meters
         self._max_bytes = max_bytes
         self._bundles = folder / "bundles"
         self._champions = folder / "champions"
@@ -85,11 +87,13 @@ class Cache:
     async def _cached(self, archive: Path, digest: str) -> VerifiedModel:
         """Return a bundle from the cache; raise `FileNotFoundError` if it is not there or damaged."""
         await asyncio.to_thread(os.utime, archive)
+        self._meters.bundle("cached")
         try:
             return await self._verify(archive, digest)
         except BundleError as error:
             if error.check != "digest":
                 raise
+            self._meters.bundle("damaged")
             log.warning("cached bundle is damaged, fetching it again", digest=digest, error=str(error))
             await asyncio.to_thread(archive.unlink, missing_ok=True)
             raise FileNotFoundError(archive) from error
@@ -104,6 +108,7 @@ class Cache:
             async with self._scratch.folder() as folder:
                 partial = folder / archive.name
                 await bus.fetch_bundle(ref, partial)
+                self._meters.bundle("fetched", partial.stat().st_size)
                 await asyncio.to_thread(partial.replace, archive)
             await asyncio.to_thread(self._evict, archive)
 
@@ -113,6 +118,7 @@ class Cache:
         keep = {newest.name, *map(_file_name, champions)}
         for entry in superfluous(entries(self._bundles), keep, self._max_bytes):
             entry.path.unlink(missing_ok=True)
+            self._meters.bundle("evicted")
             log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
 
     async def _verify(self, archive: Path, digest: str) -> VerifiedModel:

@@ -67,7 +67,7 @@ class Follower:
             return
         champion = _champion(model, change, await self._cache.verified(change.bundle, None))
         slot.swap(champion)
-        self._reporter.serving(change, champion, prefetched=False, swap_ms=0.0)
+        self._reporter.serving(change, champion, prefetched=False, swap_ms=None)
 
     def follow(self, model: str, change: Change) -> None:
         """Take note of a change of a model's champion; one that is not news changes nothing."""

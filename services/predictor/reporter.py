@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from services.predictor.meters import Meters
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
 from shared.bus import Bus
@@ -16,28 +17,33 @@ log = logger(__name__)
 class Reporter:
     """Queues `model.serving` and `model.rejected`; `run` publishes them. `worker` is this process's index."""
 
-    def __init__(self, bus: Bus, settings: PredictorSettings) -> None:
+    def __init__(self, bus: Bus, meters: Meters, settings: PredictorSettings) -> None:
         self.worker = 0
+        self._meters = meters
         self._bus = bus
         self._predictor = settings.predictor_name
         self._queue: asyncio.Queue[tuple[str, ModelServing | ModelRejected]] = asyncio.Queue()
 
-    def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float) -> None:
-        """Say that requests are answered by a champion from now on."""
+    def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None) -> None:
+        """Say that requests are answered by a champion from now on; `swap_ms` is None if they were before a restart."""
         report = ModelServing(
             **self._about(promoted),
             prefetched=prefetched,
             load_ms=champion.verified.load_ms,
             verify_ms=champion.verified.verify_ms,
-            swap_ms=swap_ms,
+            swap_ms=swap_ms or 0.0,
             delay_ms=(champion.since - promoted.committed_at).total_seconds() * 1e3,
         )
+        self._meters.serves(champion)
+        if swap_ms is not None:
+            self._meters.swapped(champion, promoted, prefetched=prefetched)
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
         report = ModelRejected(**self._about(promoted), check=error.check, message=str(error))
+        self._meters.rejected(error.check)
         log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
         self._queue.put_nowait((model, report))
 

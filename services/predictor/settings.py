@@ -23,6 +23,7 @@ class PredictorSettings(ServiceSettings):
     max_batch_rows: int = Field(default=1_000, gt=0, description="rows that requests for scikit-learn share a call by")
     request_timeout_s: float = Field(default=30.0, gt=0, description="from a request's headers to its answer")
     drain_s: float = Field(default=1.0, ge=0, description="how long requests are still taken once SIGTERM came")
+    access_log: bool = Field(default=False, description="write a line per request")
     heartbeat_s: float = Field(default=5.0, gt=0)
     verify_deadline_s: float = Field(default=60.0, gt=0, description="how long loading and checking a bundle may take")
     allow_pyfunc: bool = Field(default=False, description="serve MLflow models of any flavor, which are code")

@@ -34,6 +34,11 @@ class Champion:
         return [(b"baton-model", subject_token(self.model).encode()), (b"baton-version", self.version.encode())]
 
     @cached_property
+    def classes(self) -> list[str]:
+        """Return the classes, as JSON names them."""
+        return [str(label) for label in self.verified.manifest.output.classes]
+
+    @cached_property
     def validator(self) -> Validator:
         """Return what the model takes, worked out once."""
         return Validator(self.verified.manifest.inputs)

@@ -25,8 +25,8 @@ class Validator:
     def rows(self, rows: Rows, *, alone: bool = False) -> Columns:
         """Take one object per row; where there was one object alone, its faults are not numbered."""
         known, groups = self._known, self._by_type
-        if all(row.keys() <= known for row in rows):
-            arrays = (group.array([row.get(name) for row in rows for name in group.names]) for group in groups)
+        if all(map(known.issuperset, rows)):
+            arrays = [group.array([row.get(name) for row in rows for name in group.names]) for group in groups]
             if (taken := self._taken(arrays)) is not None:
                 return taken
         raise bad_rows(rows, self.inputs, alone=alone)

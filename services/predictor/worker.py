@@ -18,6 +18,7 @@ from services.predictor.follower import Follower
 from services.predictor.gate import Gate
 from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
+from services.predictor.meters import Meters
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -45,14 +46,16 @@ class Worker:
         self.slots = Slots(settings.default_model)
         self.executor = Executor(settings.max_batch_rows)
         self.gate = Gate(settings.max_requests)
+        self.meters = Meters()
         self.broker = make_broker(settings, "predictor")
         self._bus = NatsBus(settings, "predictor")
         self._cache = Cache(
             settings.cache_dir,
             Verifier(settings.verify_deadline_s, partial(verify, allow_pyfunc=settings.allow_pyfunc)),
+            self.meters,
             max_bytes=settings.cache_mb * 1_000_000,
         )
-        self._reporter = Reporter(self._bus, settings)
+        self._reporter = Reporter(self._bus, self.meters, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
         self._champions = subscribe(self.broker, self._follower, challengers, self.slots)

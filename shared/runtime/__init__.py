@@ -1,8 +1,7 @@
 """Runtimes: what turns columns into answers. Heavy libraries are imported only by the runtime that needs them."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,8 +14,7 @@ NO_PYFUNC = (
 )
 
 
-@dataclass(frozen=True)
-class Prediction:
+class Prediction(NamedTuple):
     """Answers for n rows: `values` has shape (n,), `probabilities` (n, classes) or is None."""
 
     values: list[Label]
@@ -57,5 +55,5 @@ def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Run
 
 def from_probabilities(probabilities: np.ndarray, output: Output) -> Prediction:
     """Return the most probable class of each row; of equals the first, as scikit-learn's `predict` does."""
-    values = [output.classes[index] for index in probabilities.argmax(axis=1)]
-    return Prediction(values, probabilities)
+    classes = output.classes
+    return Prediction([classes[index] for index in probabilities.argmax(axis=1).tolist()], probabilities)

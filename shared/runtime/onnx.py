@@ -45,7 +45,7 @@ class OnnxRuntime:
 
 
 def _stacked(columns: Columns) -> dict[str, np.ndarray]:
-    if isinstance(columns, Block) and columns.matrix.dtype.kind != "O":
+    if type(columns) is Block and columns.matrix.dtype.kind != "O":
         return {NUMBERS: columns.matrix.astype(np.float64, copy=False)}
     numbers = [values for values in columns.values() if values.dtype.kind != "O"]
     texts = [_known(values) for values in columns.values() if values.dtype.kind == "O"]

@@ -31,7 +31,8 @@ class Predictor:
         return httpx.post(f"{self.url}/models/{model}/predict", json=row or {"x": 1}, timeout=5)
 
     def workers(self) -> list[psutil.Process]:
-        return [child for child in self.process.children() if "spawn_main" in " ".join(child.cmdline())]
+        living = [child for child in self.process.children() if child.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in living if "spawn_main" in " ".join(child.cmdline())]
 
     def all_ready(self) -> bool:
         try:

@@ -21,8 +21,6 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from shared.bus import NatsBus
 from shared.events import ModelPromoted, ModelRejected, PromotionDecided, PromotionRequested
 from shared.runtime import NO_PYFUNC
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from shared.verification import VerifiedModel, verify
 from shared.versions import TAG_BUNDLE, TAG_GOLDEN
 from tests.integration.kit import Versions, listening_to, new_model, promoter
@@ -32,13 +30,6 @@ from tests.servers import free_port, wait_for
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame({"age": RANDOM.normal(50, 9, 200), "visits": RANDOM.integers(0, 9, 200), "city": ["a", "b"] * 100})
 LABELS = np.where(TABLE["age"] > 50, "ill", "well")
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

@@ -25,19 +25,10 @@ from shared.bus import NatsBus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from shared.versions import TAG_REQUEST
 from tests.integration.kit import Ear, Versions, listening_to, new_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*stages:FutureWarning")
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

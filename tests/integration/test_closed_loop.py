@@ -18,8 +18,6 @@ from sklearn.preprocessing import FunctionTransformer
 from shared.bundle import GOLDEN, MODEL_FILES, Column, Golden, Manifest, Output, file_digest, write
 from shared.bus import NatsBus
 from shared.events import BundleRef, ModelPromoted, ModelServing, PromotionDecided, PromotionRequested
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from tests import bundles
 from tests.integration.kit import Versions, listening_to, new_model, promoter
 from tests.integration.predictors import Predictor, predictor_process
@@ -30,13 +28,6 @@ from tests.integration.scene import Scene, taken_back
 def predictor(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Predictor]:
     with predictor_process(nats_url, tmp_path_factory.mktemp("closed_loop")) as process:
         yield process
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.integration.models import Model
 from tests.integration.predictors import Predictor, predictor_process
-from tests.integration.test_predictor import Model, bus, model  # noqa: F401 - fixtures
 from tests.servers import wait_for
 
 HALF, REST = b'{"x": ', b"1}"
@@ -44,7 +44,7 @@ def is_ready(predictor: Predictor) -> bool:
     return httpx.get(f"{predictor.url}/ready", timeout=5).status_code == 200
 
 
-async def test_what_was_begun_is_answered(predictor: Predictor, model: Model) -> None:  # noqa: F811
+async def test_what_was_begun_is_answered(predictor: Predictor, model: Model) -> None:
     await model.serve(0.25)
     path = f"/models/{model.name}/predict"
     with connection(predictor) as begun, connection(predictor) as silent:
@@ -62,7 +62,7 @@ async def test_what_was_begun_is_answered(predictor: Predictor, model: Model) ->
         await asyncio.to_thread(predictor.predict, model.name)
 
 
-async def test_under_load_nothing_is_reset(predictor: Predictor, model: Model) -> None:  # noqa: F811
+async def test_under_load_nothing_is_reset(predictor: Predictor, model: Model) -> None:
     await model.serve(0.25)
     outcomes: Counter[str] = Counter()
     asking = [asyncio.create_task(asyncio.to_thread(ask_on, predictor, model.name, outcomes)) for _ in range(4)]

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,8 +12,6 @@ import pytest
 from shared.bus import NatsBus
 from shared.errors import BundleError
 from shared.events import PredictorAlive, ServedModel
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from tests.integration.hands import FAILED, REFUSED, UNREACHABLE, Hands, promoter_process
 from tests.integration.kit import Versions, new_model
 from tests.integration.predictors import Predictor, predictor_process
@@ -37,13 +35,6 @@ def promoter_url(
     servers = (nats_url, database_url, tracking_uri)
     with promoter_process(*servers, folder, BATON_POLICY_FILE=str(policy)) as promoter:
         yield promoter.url
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

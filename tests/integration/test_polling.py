@@ -16,8 +16,6 @@ from shared.errors import PromotionConflictError
 from shared.event import Event
 from shared.events import ModelPromoted, ModelWithdrawn, PromotionDecided, PromotionRequested
 from shared.registry import Registry
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from tests.integration.kit import Ear, Versions, listening_to, new_model, promoter
 from tests.servers import mlflow_server
 
@@ -44,13 +42,6 @@ def own_database(database_url: str) -> Iterator[str]:
     with server.cursor() as cursor:
         cursor.execute("DROP DATABASE ledger_alone WITH (FORCE)")
     server.close()
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

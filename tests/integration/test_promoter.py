@@ -26,18 +26,9 @@ from shared.events import (
     RunFinished,
     ServedModel,
 )
-from shared.settings import BusSettings
-from shared.streams import declare_when_reachable
 from tests.integration.kit import Versions, listening_to, new_model, promoter
 
 GOOD, POOR, WORST = 0.0, 0.4, 0.6  # share of the training labels turned around
-
-
-@pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
 
 
 @pytest.fixture

@@ -41,13 +41,6 @@ async def database(database_url: str, tracking_uri: str) -> AsyncIterator[Databa
 
 
 @pytest.fixture
-async def bus(nats_url: str) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nats_url), "test") as opened:
-        await declare_when_reachable(opened.js, 1)
-        yield opened
-
-
-@pytest.fixture
 def versions(tracking_uri: str) -> Versions:
     return Versions(tracking_uri, new_model())
 

@@ -12,6 +12,7 @@ from starlette.types import Lifespan
 
 from services.predictor.executor import Executor
 from services.predictor.gate import Gate
+from services.predictor.meters import Meters
 from services.predictor.routes.answers import answer, headers_of, status_of
 from services.predictor.routes.front import Front, Target
 from services.predictor.routes.metadata import Metadata
@@ -32,6 +33,7 @@ def make_api(
     slots: Slots,
     executor: Executor,
     gate: Gate,
+    meters: Meters,
     *,
     settings: PredictorSettings,
     status: Callable[[], Status],
@@ -39,7 +41,7 @@ def make_api(
 ) -> Front:
     """Return an application that answers from slots; it starts nothing but what `lifespan` does."""
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
-    state, metadata = State(slots, status), Metadata(slots, status)
+    state, metadata = State(slots, meters, status), Metadata(slots, status)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
     rest = Starlette(
         routes=[*openapi.routes(), *metadata.routes(), *state.routes()],
@@ -47,7 +49,7 @@ def make_api(
         lifespan=lifespan,
     )
 
-    alone = {"/predict": Target(native), "/invocations": Target(scoring)}
+    alone = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
 
     @lru_cache(PATHS)
     def find(raw: bytes) -> Target | None:
@@ -56,13 +58,13 @@ def make_api(
             return alone[path]
         if path.startswith(PREFIX) and path.endswith("/infer"):
             model, version, _ = named_in(raw)
-            return Target(inference, model, version)
+            return Target(path, inference, model, version)
         for protocol, end in ((native, "/predict"), (scoring, "/invocations")):
             if path.startswith("/models/") and path.endswith(end):
-                return Target(protocol, path[len("/models/") : -len(end)])
+                return Target(path, protocol, path[len("/models/") : -len(end)])
         return None
 
-    return Front(find, slots, executor, gate, settings=settings, rest=rest)
+    return Front(find, slots, executor, gate, meters, settings=settings, rest=rest)
 
 
 async def _refused(request: Request, error: BatonError) -> Response:

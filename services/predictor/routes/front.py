@@ -5,11 +5,14 @@ One data plane for every protocol: limits, champion, columns, runtime, answer.
 
 import asyncio
 from collections.abc import Callable
+from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.predictor.access import AccessLog
 from services.predictor.executor import Executor, is_quick, predicted
 from services.predictor.gate import Gate
+from services.predictor.meters import Meters
 from services.predictor.routes.answers import TooLargeError, TooSlowError, dumped, headers_of, status_of
 from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
 from services.predictor.settings import PredictorSettings
@@ -31,9 +34,12 @@ log = logger(__name__)
 class Target:
     """What a path asks for: a protocol, and the model and version that the path names."""
 
-    __slots__ = ("model", "protocol", "version")
+    __slots__ = ("model", "path", "protocol", "version")
 
-    def __init__(self, protocol: PredictionProtocol, model: str | None = None, version: str | None = None) -> None:
+    def __init__(
+        self, path: str, protocol: PredictionProtocol, model: str | None = None, version: str | None = None
+    ) -> None:
+        self.path = path
         self.protocol = protocol
         self.model = model
         self.version = version
@@ -47,18 +53,29 @@ class Front:
     """The ASGI application: predictions, and `rest` for all other requests."""
 
     def __init__(
-        self, find: Find, slots: Slots, executor: Executor, gate: Gate, *, settings: PredictorSettings, rest: ASGIApp
+        self,
+        find: Find,
+        slots: Slots,
+        executor: Executor,
+        gate: Gate,
+        meters: Meters,
+        *,
+        settings: PredictorSettings,
+        rest: ASGIApp,
     ) -> None:
         self._find = find
         self._slots = slots
         self._executor = executor
         self._gate = gate
+        self._meters = meters
+        self._access = AccessLog(on=settings.access_log)
         self._max_bytes = settings.max_body_bytes
         self._limit_s = settings.request_timeout_s
         self._rest = rest
 
     def at_once(self, whole: Whole) -> Answer | None:
         """Answer a request that came whole, if a compiled model is asked for few rows; None if it is to be awaited."""
+        started = perf_counter()
         target = self._find(whole.path)
         if target is None:
             return None
@@ -72,14 +89,14 @@ class Front:
                     return None
                 reply = question.write(predicted(champion.verified, question.columns))
         except Exception as error:
-            return self._answer(_failed(target.protocol, error))
-        return self._answer(_named(reply, champion))
+            return self._failure(target, error, started)
+        return self._success(target, champion, reply, started)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         target = self._target(scope)
         if target is None:
-            await self._rest(scope, receive, self._leaving(send))
+            await self._rest(scope, receive, self._watched(scope, send) if scope["type"] == "http" else send)
             return
         status, headers, body = await self._answered(target, scope, receive)
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -88,29 +105,50 @@ class Front:
     def _target(self, scope: Scope) -> Target | None:
         return self._find(scope["raw_path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
 
-    def _leaving(self, send: Send) -> Send:
+    def _watched(self, scope: Scope, send: Send) -> Send:
         """Send responses that, while the worker drains, ask the client to connect anew the next time."""
+        started = perf_counter()
 
-        async def leaving(message: Message) -> None:
-            if message["type"] == "http.response.start" and self._gate.is_draining:
-                message["headers"] = [*message["headers"], CLOSE]
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if self._gate.is_draining:
+                    message["headers"] = [*message["headers"], CLOSE]
+                self._access.note(scope["path"], message["status"], started)
             await send(message)
 
-        return leaving
+        return watched
 
     async def _answered(self, target: Target, scope: Scope, receive: Receive) -> Answer:
+        started = perf_counter()
         try:
-            with self._gate:
+            with self._gate, self._meters.inside:
                 champion, reply = await self._reply(target, scope, receive)
         except Exception as error:
-            return self._answer(_failed(target.protocol, error))
-        return self._answer(_named(reply, champion))
+            return self._failure(target, error, started)
+        return self._success(target, champion, reply, started)
 
-    def _answer(self, answer: Answer) -> Answer:
+    def _success(self, target: Target, champion: Champion, reply: Reply, started: float) -> Answer:
+        self._meters.answered(champion, perf_counter() - started)
+        self._access.note(target.path, 200, started, model=champion.model, version=champion.version)
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers]
+        return self._answer(200, headers, reply.body)
+
+    def _failure(self, target: Target, error: Exception, started: float) -> Answer:
+        """Return what is said of a request that failed; what nobody foresaw is written to the log."""
+        if not isinstance(error, BatonError):
+            log.error("a prediction failed for something that nobody foresaw", exc_info=error)
+            error = BatonError("the predictor failed; its log says why")
+        status, body = status_of(error), dumped(target.protocol.problem(error))
+        self._meters.failed(status)
+        self._access.note(target.path, status, started, error=str(error))
+        headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
+        return self._answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
+
+    def _answer(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> Answer:
         """Ask the client to connect anew the next time, if the worker drains."""
         if self._gate.is_draining:
-            answer[1].append(CLOSE)
-        return answer
+            headers.append(CLOSE)
+        return status, headers, body
 
     async def _reply(self, target: Target, scope: Scope, receive: Receive) -> tuple[Champion, Reply]:
         champion = None
@@ -150,17 +188,3 @@ class Front:
         if len(body) > self._max_bytes:
             raise TooLargeError(f"the body has more than {self._max_bytes} bytes, the most that is taken")
         return bytes(body)
-
-
-def _named(reply: Reply, champion: Champion) -> Answer:
-    return 200, [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers], reply.body
-
-
-def _failed(protocol: PredictionProtocol, error: Exception) -> Answer:
-    """Return what is said of a request that failed; what nobody foresaw is written to the log."""
-    if not isinstance(error, BatonError):
-        log.error("a prediction failed for something that nobody foresaw", exc_info=error)
-        error = BatonError("the predictor failed; its log says why")
-    body = dumped(protocol.problem(error))
-    headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
-    return status_of(error), [(name.encode(), value.encode()) for name, value in headers.items()], body

@@ -106,7 +106,7 @@ def _many(champion: Champion, prediction: Prediction) -> Reply:
 def _rows(champion: Champion, prediction: Prediction) -> list[dict[str, Any]]:
     if prediction.probabilities is None:
         return [{"prediction": value} for value in prediction.values]
-    names = [str(label) for label in champion.verified.manifest.output.classes]
+    names = champion.classes
     return [
         {"prediction": value, "probabilities": dict(zip(names, row, strict=True))}
         for value, row in zip(prediction.values, prediction.probabilities.tolist(), strict=True)

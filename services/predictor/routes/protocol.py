@@ -1,8 +1,7 @@
 """What a protocol is: a way to write rows and answers. Everything between them is the same for all."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from services.predictor.slot import Champion
 from shared.bundle import Columns
@@ -12,8 +11,7 @@ from shared.runtime import Prediction
 Headers = Iterable[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A request: `model` is None where it names none, `version` where it asks for whichever serves."""
 
     body: bytes
@@ -26,16 +24,14 @@ class Call:
         return next((value.decode("latin-1") for key, value in self.headers if key == name), "")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A response's body, and the headers that are its protocol's own."""
 
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ((b"content-type", b"application/json"),)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """What a request asks of a model, and how its answer is written."""
 
     columns: Columns

@@ -1,5 +1,6 @@
-"""`GET /models`, `/health` and `/ready`: what this worker serves and how it is."""
+"""`GET /models`, `/health`, `/ready` and `/metrics`: what this worker serves and how it is."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from services.predictor.meters import CONTENT_TYPE, Meters
 from services.predictor.routes.answers import answer
 from services.predictor.routes.openapi import VERSION, Document
 from services.predictor.routes.operations import told
@@ -17,8 +19,9 @@ from services.predictor.status import Status
 class State:
     """What is told about the worker."""
 
-    def __init__(self, slots: Slots, status: Callable[[], Status]) -> None:
+    def __init__(self, slots: Slots, meters: Meters, status: Callable[[], Status]) -> None:
         self._slots = slots
+        self._meters = meters
         self._status = status
 
     def routes(self) -> list[Route]:
@@ -28,6 +31,7 @@ class State:
             Route("/models/{model:path}", self.model),
             Route("/health", self.health),
             Route("/ready", self.ready),
+            Route("/metrics", self.metrics),
             Route("/ping", self.ping),
             Route("/version", self.version),
         ]
@@ -41,6 +45,7 @@ class State:
         return {
             "/models": told("Every model that was heard of, and who answers for it"),
             "/health": told("Whether this worker lives, and how many of the predictor's workers are ready"),
+            "/metrics": told("What all workers of this predictor counted, for Prometheus", text=True),
             "/ping": told("MLflow scoring: whether this worker serves", text=True, on503="Not yet, or not any more."),
             "/version": told("MLflow scoring: the version of this server", text=True),
             "/ready": told("Whether this worker serves what is champion", on503="Not yet, or not any more."),
@@ -72,6 +77,10 @@ class State:
         models = [champion.model for champion in self._slots.champions]
         body = {"ready": now.ready, "bus": now.bus, "models": models}
         return answer(body, 200 if now.ready else 503)
+
+    async def metrics(self, _: Request) -> Response:
+        """Tell what all workers of this predictor counted, in Prometheus's text format."""
+        return Response(await asyncio.to_thread(self._meters.exposed), media_type=CONTENT_TYPE)
 
     async def ping(self, _: Request) -> Response:
         """Whether this worker serves, in MLflow's words."""

@@ -7,6 +7,7 @@ import httpx
 
 from services.predictor.executor import ROWS_INLINE, Executor
 from services.predictor.gate import Gate
+from services.predictor.meters import Meters
 from services.predictor.routes.api import make_api
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
@@ -28,7 +29,9 @@ class Predictor:
         settings = PredictorSettings(
             max_rows=ROWS_INLINE + 1, max_body_bytes=10_000, request_timeout_s=request_timeout_s
         )
-        self.api = make_api(self.slots, self.executor, self.gate, settings=settings, status=lambda: self.status)
+        self.api = make_api(
+            self.slots, self.executor, self.gate, Meters(), settings=settings, status=lambda: self.status
+        )
         transport = httpx.ASGITransport(self.api)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
 

@@ -11,6 +11,7 @@ import pytest
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
+from services.predictor.meters import Meters
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -46,11 +47,12 @@ class Parts:
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
-        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), self.cache_bytes)
+        self.meters = Meters()
+        self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), self.meters, self.cache_bytes)
         self.cache.prepare()
         self.slots = Slots()
         self.challengers = Challengers(self.cache, self.bus, keep=2)
-        self.reporter = Reporter(self.bus, settings)
+        self.reporter = Reporter(self.bus, self.meters, settings)
         self.follower = Follower(self.cache, self.challengers, self.slots, self.reporter, retry_s=0.01)
 
     async def bundle(self, share: float, **changed: float) -> BundleRef:

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.cache import Cache
+from services.predictor.meters import Meters
 from services.predictor.verifier import Verifier
 from shared.errors import BundleError
 from shared.events import BundleRef
@@ -57,7 +58,7 @@ def archives(parts: Parts) -> list[Path]:
 
 async def test_workers_download_a_bundle_once(parts: Parts, bus: CountingBus) -> None:
     ref = await parts.bundle(0.25)
-    other = Cache(parts.folder / "cache", Verifier(30), 10**9)
+    other = Cache(parts.folder / "cache", Verifier(30), Meters(), 10**9)
     other.prepare()
     found = await asyncio.gather(*(cache.verified(ref, bus) for cache in (parts.cache, other, parts.cache)))
     assert [model.manifest.digest() for model in found] == [ref.digest] * 3
@@ -89,7 +90,7 @@ async def test_a_damaged_entry_is_fetched_again(parts: Parts, bus: CountingBus) 
 
 
 async def test_beyond_its_bound_the_cache_keeps_champions_and_the_newest(parts: Parts, bus: CountingBus) -> None:
-    small = Cache(parts.folder / "cache", Verifier(30), max_bytes=1)
+    small = Cache(parts.folder / "cache", Verifier(30), Meters(), max_bytes=1)
     champion, former, newest = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
     small.remember("m", promoted(champion, "1", 1))
     for ref in (champion, former, newest):
@@ -134,7 +135,7 @@ generations = st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9),
 def test_a_pointer_never_goes_back_within_a_ledger(
     tmp_path_factory: pytest.TempPathFactory, arrivals: list[tuple[str, int, bool]]
 ) -> None:
-    cache = Cache(tmp_path_factory.mktemp("cache"), Verifier(30), 10**9)
+    cache = Cache(tmp_path_factory.mktemp("cache"), Verifier(30), Meters(), 10**9)
     cache.prepare()
     expected: tuple[str, int] = ("", -1)
     for ledger, generation, gone in arrivals:
@@ -170,7 +171,7 @@ def test_what_killed_workers_left_is_removed(parts: Parts) -> None:
     scratch = parts.folder / "cache" / "scratch"
     (kept,) = scratch.iterdir()
     (scratch / "left" / "half a bundle").mkdir(parents=True)
-    Cache(parts.folder / "cache", Verifier(30), 10**9).prepare()
+    Cache(parts.folder / "cache", Verifier(30), Meters(), 10**9).prepare()
     assert len(list(scratch.iterdir())) == 2
     assert kept.exists()
     assert not (scratch / "left").exists()

@@ -1,0 +1,20 @@
+"""The access log: one line per request, off unless it is asked for."""
+
+from time import perf_counter
+from typing import Any
+
+from shared.telemetry import logger
+
+log = logger(__name__)
+
+
+class AccessLog:
+    """Writes what was asked and how it ended."""
+
+    def __init__(self, *, on: bool) -> None:
+        self._on = on
+
+    def note(self, path: str, status: int, started: float, **more: Any) -> None:
+        """Write a line; `started` is of `time.perf_counter`, `more` is what is known of the request."""
+        if self._on:
+            log.info("request", path=path, status=status, ms=round((perf_counter() - started) * 1e3, 3), **more)

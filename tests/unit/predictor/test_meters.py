@@ -1,0 +1,102 @@
+"""What a predictor counts: one worker's own, and the sum over workers that live and that died."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.predictor.executor import ROWS_INLINE
+from services.predictor.meters import FOLDER, share
+from services.predictor.whole import Whole
+from tests import bundles
+from tests.unit.predictor.api import Predictor
+from tests.unit.predictor.conftest import Parts, promoted, until
+
+ROW = {"x": 1}
+WORKER = """
+from services.predictor.meters import Meters
+meters = Meters()
+with meters.inside:
+    meters.failed(503)
+meters.inside.__enter__()
+print(meters.exposed().decode())
+"""
+
+
+def counted(exposed: str) -> dict[tuple[str, ...], float]:
+    """Return each sample by its name and the values of its labels."""
+    families = text_string_to_metric_families(exposed)
+    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
+
+
+async def scraped(predictor: Predictor) -> dict[tuple[str, ...], float]:
+    answer = await predictor.client.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    return counted(answer.text)
+
+
+@pytest.mark.parametrize("rows", [1, ROWS_INLINE + 1])
+async def test_answers_are_counted_by_model_and_version_whichever_way_they_went(
+    predictor: Predictor, tmp_path: Path, rows: int
+) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25), version="7")
+    await predictor.client.post("/models/heart/predict", json=[ROW] * rows)
+    predictor.api.at_once(Whole(b"/models/heart/predict", [], orjson.dumps(ROW)))
+    found = await scraped(predictor)
+    assert found["baton_prediction_seconds_count", "heart", "7"] == 2
+    assert 0 < found["baton_prediction_seconds_sum", "heart", "7"] < 60
+    assert found["baton_prediction_seconds_bucket", "+Inf", "heart", "7"] == 2
+    assert found["baton_predictions_inside",] == 0
+
+
+async def test_failures_are_counted_by_status(predictor: Predictor, tmp_path: Path) -> None:
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    await predictor.client.post("/models/heart/predict", json={"y": 1})
+    await predictor.client.post("/models/nobody/predict", json=ROW)
+    predictor.api.at_once(Whole(b"/models/nobody/predict", [], orjson.dumps(ROW)))
+    found = await scraped(predictor)
+    assert found["baton_prediction_failures_total", "422"] == 1
+    assert found["baton_prediction_failures_total", "404"] == 2
+
+
+async def test_swaps_rejections_and_bundles_are_counted(parts: Parts) -> None:
+    good, bad = await parts.bundle(0.25), await parts.bundle(0.75, golden_share=0.7)
+    parts.follower.follow("heart", promoted(good, "1", 1))
+    await until(lambda: bool(parts.slots.champions), "the champion")
+    parts.follower.follow("heart", promoted(bad, "2", 2))
+    await parts.follower.settled()
+    found = counted(parts.meters.exposed().decode())
+    assert found["baton_swap_delay_seconds_count", "heart", "false"] == 1
+    assert found["baton_champion_generation", "heart"] == 1
+    assert found["baton_versions_rejected_total", "golden"] == 1
+    assert found["baton_bundles_total", "fetched"] == 2
+    assert found["baton_bundle_fetched_bytes_total",] > 1000
+
+
+async def test_a_restart_is_no_swap(parts: Parts) -> None:
+    change = promoted(await parts.bundle(0.25), "1", 1)
+    parts.follower.follow("heart", change)
+    await parts.follower.settled()
+    again = Parts(parts.folder, parts.bus)
+    await again.follower.restore()
+    found = counted(again.meters.exposed().decode())
+    assert found["baton_champion_generation", "heart"] == 1
+    assert ("baton_swap_delay_seconds_count", "heart", "false") not in found
+    assert found["baton_bundles_total", "cached"] == 1
+
+
+def test_what_workers_counted_stays_and_what_they_were_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, "")
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "counter_1.db").touch()
+    share(tmp_path / "shared")
+    assert list((tmp_path / "shared").iterdir()) == []
+    for before in range(3):
+        worker = subprocess.run([sys.executable, "-c", WORKER], env=os.environ, capture_output=True, check=True)
+        found = counted(worker.stdout.decode())
+        assert found["baton_prediction_failures_total", "503"] == before + 1
+        assert found["baton_predictions_inside",] == 1
