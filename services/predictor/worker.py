@@ -1,6 +1,7 @@
 """One worker: its parts, and the order in which they come up and go down."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -33,6 +34,7 @@ from shared.streams import prepare
 from shared.telemetry import logger
 from shared.verification import verify
 
+SWITCH_S = 0.0005  # a thread that verifies a bundle holds up a request so long at most; Python's own is ten times that
 FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
 
 log = logger(__name__)
@@ -79,6 +81,7 @@ class Worker:
     async def running(self) -> AsyncIterator[None]:
         """Take a seat, serve what the cache remembers, follow the bus in the background; undo it all afterwards."""
         seats.end_with_parent()
+        sys.setswitchinterval(SWITCH_S)
         await asyncio.to_thread(self._cache.prepare)
         self._seat = seat = await asyncio.to_thread(
             seats.take_seat, self.settings.cache_dir / "workers", self.settings.workers

@@ -1,0 +1,165 @@
+"""What promotions do to requests: steady load at 70 % of the capacity, with promotions and without, by turns.
+
+    ./task bench -- reload [--promotions 100] [--models logistic-regression forest]
+
+A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
+are real. `again` promotes two versions by turns, `fresh` versions that no predictor has seen until they are prefetched.
+Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers
+from benchmarks.reload.versions import Two, make
+from benchmarks.results import Report, Row, machine, write
+
+SHARE, CONNECTIONS = 0.7, 16
+BLOCK = 10  # promotions in a row; as long without one
+PAUSE_S = 0.25
+FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
+
+
+@dataclass
+class Blocks:
+    """When promotions went on and when none did, by `time.monotonic`, and how long the workers took, in ms."""
+
+    promoting: list[tuple[float, float]] = field(default_factory=list)
+    quiet: list[tuple[float, float]] = field(default_factory=list)
+    delays_ms: list[float] = field(default_factory=list)
+
+
+class Loading:
+    """A running load generator; what it found is there once it has ended."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", into: Path) -> None:
+        self._process = process
+        self._into = into
+
+    def end(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """End the load; return times and latencies of shape (requests, 2), and what went wrong."""
+        output, _ = self._process.communicate()
+        return np.load(self._into), json.loads(output)
+
+
+@contextmanager
+def loading(two: Two, port: int, rate: float) -> Iterator[Loading]:
+    """Ask at a steady rate."""
+    into = two.folder / "answered.npy"
+    task = {"port": port, "model": two.name, "questions": str(two.folder / "questions.json"), "rate": rate}
+    task |= {"connections": CONNECTIONS, "core": LOAD_CORE, "into": str(into)}
+    command = [sys.executable, "-m", "benchmarks.reload.load", json.dumps(task)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield Loading(process, into)
+        finally:
+            process.terminate()
+
+
+def capacity(two: Two, port: int, seconds: float = 3.0) -> float:
+    """Return how many requests per second are answered if nobody waits between them."""
+    task = {"system": "baton", "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
+    task |= {"connections": CONNECTIONS, "rows": 1, "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
+    command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
+    return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
+
+
+async def series(kind: str, made: Promotions, count: int) -> Blocks:
+    """Promote in blocks, with as long a time without a promotion between them."""
+    blocks = Blocks()
+    known = [await made.register(), await made.register()] if kind == "again" else []
+    for done in range(0, count, BLOCK):
+        began = time.monotonic()
+        for number in range(done, min(done + BLOCK, count)):
+            version = known[number % 2] if known else await made.register()
+            blocks.delays_ms += await made.promote(version)
+            await asyncio.sleep(PAUSE_S)
+        ended = time.monotonic()
+        await asyncio.sleep(ended - began)
+        blocks.promoting.append((began, ended))
+        blocks.quiet.append((ended, time.monotonic()))
+    return blocks
+
+
+def row(two: Two, kind: str, blocks: Blocks, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
+    """Return a line of results."""
+    during, without = (p99_ms(answered, spans) for spans in (blocks.promoting, blocks.quiet))
+    return {
+        "system": "baton",
+        "model": two.name,
+        "bundles": kind,
+        "promotions": len(blocks.delays_ms) // 2,
+        "rps": round(len(answered) / (answered[-1, 0] - answered[0, 0])),
+        "requests": len(answered),
+        "failed": wrong["failures"],
+        "mismatched": wrong["mismatches"],
+        "p99_ms_without": round(without, 3),
+        "p99_ms_during": round(during, 3),
+        "p99_ratio": round(during / without, 2),
+        "delay_p50_ms": round(float(np.percentile(blocks.delays_ms, 50)), 1),
+        "delay_p99_ms": round(float(np.percentile(blocks.delays_ms, 99)), 1),
+    }
+
+
+def p99_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> float:
+    """Return the 99th percentile, in ms, of the requests that were due in one of some spans of time."""
+    due, latencies = answered[:, 0], answered[:, 1]
+    inside = np.logical_or.reduce([(due >= began) & (due < ended) for began, ended in spans])
+    return float(np.percentile(latencies[inside], 99)) * 1e3
+
+
+@asynccontextmanager
+async def serving(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
+    """Have a first version served."""
+    async with promotions(stack, two) as made:
+        await made.promote(await made.register())
+        yield made
+
+
+async def measure(stack: Servers, two: Two, count: int) -> list[Row]:
+    """Return a line for each series of a model."""
+    port, rows = int(stack.predictor.url.rpartition(":")[2]), []
+    async with serving(stack, two) as made:
+        rate = SHARE * await asyncio.to_thread(capacity, two, port)
+        for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
+            with loading(two, port, rate) as load:
+                blocks = await series(kind, made, max(2, round(count * share)))
+                answered, wrong = await asyncio.to_thread(load.end)
+            rows.append(row(two, kind, blocks, answered, wrong))
+            print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure, print, write; fail if a request failed or an answer was not its version's."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--promotions", type=int, default=100)
+    parser.add_argument("--models", nargs="+", choices=list(FRESH), default=list(FRESH))
+    asked, report = parser.parse_args(), Report()
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
+        models = [make(model, Path(name) / model) for model in asked.models]
+        with servers(Path(name)) as stack:
+            for two in models:
+                report.reload += asyncio.run(measure(stack, two, asked.promotions))
+    report.machine = machine()
+    write(report)
+    if any(each["failed"] or each["mismatched"] for each in report.reload):
+        raise SystemExit("requests failed, or answers were not of the version that they name: see above")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""The stack that promotes: real PostgreSQL, MLflow, NATS and promoter, a predictor alone on one core."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.reload.versions import Two
+from shared.bus import NatsBus
+from shared.events import BundleRef, ModelServing, RunFinished
+from shared.settings import BusSettings
+from tests.integration.kit import Versions, listening_to, promoter
+from tests.integration.predictors import Predictor, predictor_process
+from tests.servers import mlflow_server, nats_server, postgres_server, wait_for
+
+SERVER_CORE, LOAD_CORE = 0, 1
+WORKERS = 2  # as tests.integration.predictors starts them
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Addresses, and the predictor."""
+
+    database: str
+    tracking: str
+    nats: str
+    predictor: Predictor
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    """Start all servers; the predictor has its core alone, and whoever loads it goes before the registry."""
+    with nats_server(folder) as nats, predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
+        for process in (serving := [predictor.process, *predictor.process.children(recursive=True)]):
+            _place(process, SERVER_CORE, os.SCHED_OTHER)
+        with postgres_server(folder) as database, mlflow_server(folder, database) as tracking:
+            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+                if process not in serving:
+                    _place(process, LOAD_CORE, os.SCHED_IDLE)
+            yield Servers(database, tracking, nats, predictor)
+
+
+def _place(process: psutil.Process, core: int, policy: int) -> None:
+    """Place all threads of a process; those that it starts later go where it is."""
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, {core})
+        os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+
+
+class Promotions:
+    """Registers versions and promotes them as MLflow's users do, and hears how long the workers took."""
+
+    def __init__(self, stack: Servers, bus: NatsBus, two: Two) -> None:
+        self._versions = Versions(stack.tracking, two.name)
+        self._predictor = stack.predictor
+        self._bus = bus
+        self._two = two
+        self._made = 0
+
+    async def register(self) -> str:
+        """Register the next version, with a bundle that no predictor has seen."""
+        self._made += 1
+        ref = await self._bus.put_bundle(*await asyncio.to_thread(self._two.archive, self._made))
+        version = await asyncio.to_thread(self._versions.plain, ref)
+        assert version == str(self._made), "versions are numbered from 1, and their numbers say how they answer"
+        return await self._prefetched(version, ref)
+
+    async def promote(self, version: str) -> list[float]:
+        """Move the alias; return, for each worker, the milliseconds from the commit to its first answer."""
+        found: dict[int, float] = {}
+        async with listening_to(self._bus, self._two.name, ModelServing) as ear:
+            await asyncio.to_thread(
+                self._versions.client.set_registered_model_alias, self._two.name, "champion", version
+            )
+            async with asyncio.timeout(120):
+                while len(found) < WORKERS:
+                    event: Any = await ear.next()
+                    if event.version == version:
+                        found[event.worker] = event.delay_ms
+        return list(found.values())
+
+    async def _prefetched(self, version: str, ref: BundleRef) -> str:
+        run = RunFinished(request_id=version, run_id=version, version=version, metrics={}, bundle=ref)
+        before = self._prefetches()
+        await self._bus.publish(run, self._two.name)
+        done = lambda: self._prefetches() >= before + WORKERS  # noqa: E731
+        await asyncio.to_thread(wait_for, f"version {version} to be prefetched", done, 120)
+        return version
+
+    def _prefetches(self) -> int:
+        lines = self._predictor.log.read_text().splitlines()
+        return sum("challenger prefetched" in line and self._two.name in line for line in lines)
+
+
+@asynccontextmanager
+async def promotions(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
+    """Run a promoter in this process."""
+    async with (
+        promoter(stack.database, stack.tracking, stack.nats),
+        NatsBus(BusSettings(nats_url=stack.nats), "benchmark") as bus,
+    ):
+        yield Promotions(stack, bus, two)
