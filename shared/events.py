@@ -280,7 +280,10 @@ class ServedModel(BaseModel):
 
 
 class PredictorAlive(Event):
-    """Heartbeat of one worker, a core message with a time to live; it names no model in its subject."""
+    """Heartbeat of one worker, a core message with a time to live; it names no model in its subject.
+
+    `only` lists the models that its settings let it serve, None being all.
+    """
 
     type = "predictor.alive"
     stream = None
@@ -288,6 +291,7 @@ class PredictorAlive(Event):
     predictor: str
     worker: int
     models: list[ServedModel]
+    only: list[str] | None = None
     ttl_s: float
 
     @classmethod

@@ -22,6 +22,7 @@ class Report:
     serving: list[Row] = field(default_factory=list)
     reload: list[Row] = field(default_factory=list)
     batch: list[Row] = field(default_factory=list)
+    many: list[Row] = field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -83,9 +84,10 @@ def _markdown(report: Report) -> Iterator[str]:
             yield f"## {title}\n"
             yield from _table(rows)
     yield from (f"- {line}" for line in ratios(report))
-    if report.reload:
-        yield "\n## Reloads\n"
-        yield from _table(report.reload)
+    for title, rows in (("Reloads", report.reload), ("Many models in one worker", report.many)):
+        if rows:
+            yield f"\n## {title}\n"
+            yield from _table(rows)
 
 
 def _table(rows: list[Row]) -> Iterator[str]:

@@ -48,7 +48,9 @@ class Follower:
     async def restore(self) -> None:
         """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
         remembered = await asyncio.to_thread(self._cache.remembered)
-        await asyncio.gather(*(self._restore(model, change) for model, change in remembered))
+        await asyncio.gather(
+            *(self._restore(model, change) for model, change in remembered if self._slots.serves(model))
+        )
 
     async def _restore(self, model: str, change: Change) -> None:
         try:
@@ -70,15 +72,17 @@ class Follower:
         self._reporter.serving(change, champion, prefetched=False, swap_ms=None)
 
     def follow(self, model: str, change: Change) -> None:
-        """Take note of a change of a model's champion; one that is not news changes nothing."""
+        """Take note of a change of a model's champion; what is not news, or not served here, changes nothing."""
+        if not self._slots.serves(model):
+            return
         self._slots.of(model)
         if self._orders[model].advance(change.ledger, change.generation):
             self._wanted[model] = change
             self._begin(model, change, attempt=1)
 
     def knows(self, model: str, ledger: str, generation: int) -> bool:
-        """Tell whether a change, or a later one, was taken note of."""
-        return not self._orders[model].is_news(ledger, generation)
+        """Tell whether a change, or a later one, was taken note of, or need not be."""
+        return not self._slots.serves(model) or not self._orders[model].is_news(ledger, generation)
 
     async def settled(self) -> None:
         """Wait until everything taken note of so far was applied, or tried once and failed."""

@@ -64,14 +64,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     @runs
     async def on_run_finished(event: RunFinished, msg: NatsMessage) -> None:
         """Fetch and verify a challenger before it is promoted; one that fails is rejected when it is promoted."""
-        model = model_name(subject(msg))
-        slots.of(model)
-        try:
-            await challengers.get(model, event.bundle)
-        except BundleError as error:
-            log.warning("challenger not prefetched", model=model, version=event.version, error=str(error))
-        else:
-            log.info("challenger prefetched", model=model, version=event.version)
+        await prefetch(model_name(subject(msg)), event, challengers, slots)
 
     async def on_champion_wanted(event: ChampionWanted, msg: NatsMessage) -> None:
         """Read the champions again if this worker missed one."""
@@ -83,6 +76,19 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     broker.include_router(router)
     overhear(broker, ChampionWanted.all_subjects(), on_champion_wanted, title=ChampionWanted.type)
     return champions
+
+
+async def prefetch(model: str, run: RunFinished, challengers: Challengers, slots: Slots) -> None:
+    """Have a challenger at hand, if its model is served here."""
+    if not slots.serves(model):
+        return
+    slots.of(model)
+    try:
+        await challengers.get(model, run.bundle)
+    except BundleError as error:
+        log.warning("challenger not prefetched", model=model, version=run.version, error=str(error))
+    else:
+        log.info("challenger prefetched", model=model, version=run.version)
 
 
 def _consumer(policy: DeliverPolicy) -> ConsumerConfig:

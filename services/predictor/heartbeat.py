@@ -22,5 +22,9 @@ def _alive(slots: Slots, settings: PredictorSettings, worker: int) -> PredictorA
         for champion in slots.champions
     ]
     return PredictorAlive(
-        predictor=settings.predictor_name, worker=worker, models=served, ttl_s=3 * settings.heartbeat_s
+        predictor=settings.predictor_name,
+        worker=worker,
+        models=served,
+        only=None if settings.models is None else sorted(settings.models),
+        ttl_s=3 * settings.heartbeat_s,
     )

@@ -1,9 +1,12 @@
 """Settings of the predictor."""
 
+import json
 import socket
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
 from shared.settings import ServiceSettings
 
@@ -17,6 +20,9 @@ class PredictorSettings(ServiceSettings):
     cache_mb: int = Field(default=10_000, gt=0, description="megabytes of bundles on disk; those of champions stay")
     predictor_name: str = Field(default_factory=socket.gethostname, description="this instance, in events")
     default_model: str | None = Field(default=None, description="the model that /predict means")
+    models: Annotated[frozenset[str] | None, NoDecode] = Field(
+        default=None, min_length=1, description="the only models that are served and prefetched here"
+    )
     max_body_bytes: int = Field(default=10_000_000, gt=0)
     max_rows: int = Field(default=10_000, gt=0)
     max_requests: int = Field(default=256, gt=0, description="requests that one worker has at a time; more are refused")
@@ -30,3 +36,21 @@ class PredictorSettings(ServiceSettings):
     kept_models: int = Field(
         default=4, ge=1, description="verified models in memory per model name: champion, former one, challengers"
     )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _split_models(cls, value: Any) -> Any:
+        """Take names with commas between them, or as a JSON list where a name holds a comma."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [name.strip() for name in value.split(",") if name.strip()]
+
+    @model_validator(mode="after")
+    def _default_is_served(self) -> Self:
+        if self.models is not None and self.default_model is not None and self.default_model not in self.models:
+            raise ValueError(
+                f"default_model {self.default_model!r} is not among models: {', '.join(sorted(self.models))}"
+            )
+        return self

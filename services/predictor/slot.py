@@ -92,9 +92,14 @@ class Slot:
 class Slots:
     """The slots of a worker, one for every model that was heard of."""
 
-    def __init__(self, default_model: str | None = None) -> None:
+    def __init__(self, default_model: str | None = None, only: frozenset[str] | None = None) -> None:
         self._default = default_model
+        self._only = only
         self._slots: dict[str, Slot] = {}
+
+    def serves(self, model: str) -> bool:
+        """Tell whether a model is served here at all: each is, unless settings list those that are."""
+        return self._only is None or model in self._only
 
     def of(self, model: str) -> Slot:
         """Return a model's slot, an empty one for a model heard of for the first time."""

@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
-        self.slots = Slots(settings.default_model)
+        self.slots = Slots(settings.default_model, settings.models)
         self.executor = Executor(settings.max_batch_rows)
         self.gate = Gate(settings.max_requests)
         self.meters = Meters()

@@ -1,6 +1,6 @@
 """The fleet: which predictor's worker serves which version, as far as it was heard here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Worker:
     silent_after: float
     models: dict[str, Serving] = field(default_factory=dict)
     rejected: dict[str, dict[str, Any]] = field(default_factory=dict)
+    only: list[str] | None = None
 
 
 class Fleet:
@@ -57,6 +58,7 @@ class Fleet:
     def alive(self, event: PredictorAlive) -> None:
         """Note a heartbeat: it says all that the worker serves."""
         worker = self._heard(event.predictor, event.worker, event.ttl_s)
+        worker.only = event.only
         worker.models = {served.model: Serving(served.version, served.generation) for served in event.models}
 
     def workers(self) -> list[dict[str, Any]]:
@@ -81,4 +83,10 @@ def _described(worker: Worker, now: float) -> dict[str, Any]:
         "heard_s_ago": round(now - worker.heard_at, 3),
         "models": {model: asdict(serving) for model, serving in worker.models.items()},
         "rejected": worker.rejected,
+        "only": worker.only,
     }
+
+
+def takes(worker: Mapping[str, Any], model: str) -> bool:
+    """Tell whether a worker, as `Fleet.workers` describes it, serves a model once it has a champion."""
+    return worker["only"] is None or model in worker["only"]

@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from pydantic import ValidationError
 
 from services.promoter.capture.capture import Capture
-from services.promoter.fleet import Fleet
+from services.promoter.fleet import Fleet, takes
 from services.promoter.ledger.outbox import Outbox, Published
 from services.promoter.ledger.records import Records
 from shared.bus import NatsBus
@@ -151,7 +151,8 @@ def is_an_event(change: Published) -> bool:
 def laggards(workers: Iterable[dict[str, Any]], published: Iterable[Published], patience_s: float) -> list[Laggard]:
     """Return the workers that are heard of and behind what was published more than `patience_s` seconds ago.
 
-    One that rejected the change has read it. One that serves nothing of a withdrawn model is right.
+    One that rejected the change has read it. One that serves nothing of a withdrawn model is right, and
+    so is one that does not serve the model at all.
     """
     late = [change for change in published if change.published_s_ago > patience_s and is_an_event(change)]
     return [
@@ -159,7 +160,7 @@ def laggards(workers: Iterable[dict[str, Any]], published: Iterable[Published], 
         for worker in workers
         if worker["state"] == "serving"
         for change in late
-        if (generation := _generation(worker, change)) < change.generation
+        if takes(worker, change.model) and (generation := _generation(worker, change)) < change.generation
     ]
 
 

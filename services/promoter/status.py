@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from services.promoter.capture.capture import Capture
-from services.promoter.fleet import Fleet
+from services.promoter.fleet import Fleet, takes
 from services.promoter.ledger.records import Records
 from services.promoter.relay import Relay
 from shared.registry import Registry
@@ -55,7 +55,7 @@ def with_lag(worker: dict[str, Any], standings: Iterable[dict[str, Any]]) -> dic
     models = {}
     for standing in standings:
         own = served.get(standing["model"])
-        if own is not None or standing["champion"] is not None:
+        if own is not None or (standing["champion"] is not None and takes(worker, standing["model"])):
             own = own or {"version": None, "generation": 0}
             models[standing["model"]] = own | {"lag": standing["generation"] - own["generation"]}
     unknown = {model: own | {"lag": None} for model, own in served.items() if model not in models}

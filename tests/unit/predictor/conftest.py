@@ -44,13 +44,14 @@ class Parts:
     verify: Verify = verify
     deadline_s: float = 30
     cache_bytes: int = 10**9
+    only: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
         self.meters = Meters()
         self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), self.meters, self.cache_bytes)
         self.cache.prepare()
-        self.slots = Slots()
+        self.slots = Slots(only=self.only)
         self.challengers = Challengers(self.cache, self.bus, keep=2)
         self.reporter = Reporter(self.bus, self.meters, settings)
         self.follower = Follower(self.cache, self.challengers, self.slots, self.reporter, retry_s=0.01)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from services.predictor.handlers import prefetch
 from shared.errors import BundleError
-from shared.events import BundleRef, ModelRejected, ModelServing
+from shared.events import BundleRef, ModelRejected, ModelServing, RunFinished
 from shared.fakes import InMemoryBus
 from shared.verification import VerifiedModel, verify
 from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
@@ -270,3 +271,29 @@ async def test_reports_survive_a_bus_that_is_away_and_are_said_once(parts: Parts
         await again.follower.settled()
         await again.reported(ModelServing, 1)
     assert len(parts.bus.events(ModelServing)) == 1
+
+
+async def test_a_model_that_is_not_served_here_is_left_alone(tmp_path: Path, parts: Parts, bus: SlowBus) -> None:
+    ref = await parts.bundle(0.25)
+    for model in ("m", "other"):
+        parts.follower.follow(model, promoted(ref, "1", 1))
+    await parts.follower.settled()
+    picky = Parts(tmp_path, bus, only=frozenset({"m"}))
+    await picky.follower.restore()
+    assert picky.slots.models == ["m"], "the cache remembers both"
+    picky.follower.follow("other", promoted(MISSING, "2", 2))
+    await picky.follower.settled()
+    assert picky.slots.models == ["m"]
+    assert picky.follower.knows("other", "l", 2), "it must not be read again and again"
+    assert not picky.follower.knows("m", "l", 2)
+
+
+async def test_challengers_are_prefetched_for_the_models_served_here(tmp_path: Path, bus: SlowBus) -> None:
+    picky = Parts(tmp_path, bus, only=frozenset({"m"}))
+    ref = await picky.bundle(0.25)
+    finished = RunFinished(request_id="r", run_id="r", version="0", metrics={}, bundle=ref)
+    for model in ("m", "other"):
+        await prefetch(model, finished, picky.challengers, picky.slots)
+    assert picky.challengers.ready("m", ref.digest)
+    assert not picky.challengers.ready("other", ref.digest)
+    assert picky.slots.models == ["m"]

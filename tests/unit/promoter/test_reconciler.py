@@ -19,9 +19,11 @@ def published(**fields: Any) -> Published:
     return Published(**row | fields)
 
 
-def worker(generation: int | None, state: str = "serving", rejected: int | None = None) -> dict[str, Any]:
+def worker(
+    generation: int | None, state: str = "serving", rejected: int | None = None, only: list[str] | None = None
+) -> dict[str, Any]:
     return {
-        "predictor": "p", "worker": 1, "state": state,
+        "predictor": "p", "worker": 1, "state": state, "only": only,
         "models": {} if generation is None else {"m": {"version": "2", "generation": generation}},
         "rejected": {} if rejected is None else {"m": {"version": "3", "generation": rejected}},
     }  # fmt: skip
@@ -34,6 +36,8 @@ def worker(generation: int | None, state: str = "serving", rejected: int | None 
         (worker(6), published(), None),
         (worker(4), published(), 4),
         (worker(None), published(), 0),
+        (worker(None, only=["other"]), published(), None),
+        (worker(None, only=["other", "m"]), published(), 0),
         (worker(4), published(published_s_ago=5.0), None),
         (worker(4, state="lost"), published(), None),
         (worker(4, rejected=5), published(), None),

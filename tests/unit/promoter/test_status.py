@@ -23,5 +23,11 @@ STANDINGS: list[dict[str, Any]] = [
     ],
 )
 def test_the_lag_of_each_model(served: dict[str, Any], lags: dict[str, int | None]) -> None:
-    worker = with_lag({"predictor": "p", "models": served}, STANDINGS)
+    worker = with_lag({"predictor": "p", "models": served, "only": None}, STANDINGS)
     assert {model: found["lag"] for model, found in worker["models"].items()} == lags
+
+
+def test_a_model_that_is_not_served_there_is_not_behind() -> None:
+    for only, mentioned in ((["other"], []), (["a"], ["a"])):
+        worker = with_lag({"predictor": "p", "models": {}, "only": only}, STANDINGS)
+        assert list(worker["models"]) == mentioned
