@@ -58,5 +58,6 @@ DIALECTS = {
     "mlflow": Dialect("/invocations", _split, lambda answer: _second(answer["predictions"])),
     "fastapi": Dialect("/predict", lambda rows: rows, _second),
     "bentoml": Dialect("/predict", lambda rows: {"rows": rows}, _second),
+    "litserve": Dialect("/predict", lambda rows: {"rows": rows}, lambda answer: _second(answer["probabilities"])),
     "mlserver": Dialect("/v2/models/{model}/infer", _tensors, lambda answer: answer["outputs"][0]["data"][1::2]),
 }

@@ -29,7 +29,10 @@ PROGRAMS = Path(sys.executable).parent
 PEERS = Path(".bench").absolute()
 HERE = Path(__file__).parent
 
-KINDS = {"baton": "baton", "limit": "limit", "mlflow": "peer", "fastapi": "peer", "bentoml": "peer", "mlserver": "peer"}
+KINDS = {"baton": "baton", "limit": "limit"} | dict.fromkeys(
+    ["mlflow", "fastapi", "bentoml", "litserve", "mlserver"], "peer"
+)
+APART = {"bentoml", "litserve", "mlserver"}  # they want environments of their own
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,10 @@ def _bentoml(model: Model, port: int) -> Command:
     }
 
 
+def _litserve(model: Model, port: int) -> Command:
+    return [str(PEERS / "litserve/bin/python"), str(HERE / "lit.py"), str(port)], {"BENCH_MODEL": str(model.pickle)}
+
+
 def _mlserver(model: Model, port: int) -> Command:
     folder = model.folder / "mlserver"
     folder.mkdir(exist_ok=True)
@@ -95,13 +102,14 @@ COMMANDS: dict[str, Callable[[Model, int], Command]] = {
     "mlflow": _mlflow,
     "fastapi": _fastapi,
     "bentoml": _bentoml,
+    "litserve": _litserve,
     "mlserver": _mlserver,
 }
 
 
 def installed() -> list[str]:
-    """Return the systems that can be started here; BentoML and MLServer want environments of their own."""
-    return [name for name in KINDS if name not in {"bentoml", "mlserver"} or (PEERS / name / "bin" / name).exists()]
+    """Return the systems that can be started here."""
+    return [name for name in KINDS if name not in APART or (PEERS / name / "ready").exists()]
 
 
 @contextmanager
