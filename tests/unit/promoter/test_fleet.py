@@ -44,9 +44,8 @@ def test_a_heartbeat_says_everything_and_silence_loses_it() -> None:
     clock = Clock()
     fleet = Fleet(clock, patience_s=5)
     fleet.serving("old", serving("1", 1))
-    fleet.alive(
-        PredictorAlive(predictor="p", worker=0, models=[ServedModel(model="m", version="2", generation=3)], ttl_s=10)
-    )
+    served = ServedModel(model="m", version="2", generation=3)
+    fleet.alive(PredictorAlive(predictor="p", worker=0, models=[served], only=["m"], ttl_s=10))
     clock.now = 9.0
     assert fleet.workers() == [
         {
@@ -56,6 +55,7 @@ def test_a_heartbeat_says_everything_and_silence_loses_it() -> None:
             "heard_s_ago": 9.0,
             "models": {"m": {"version": "2", "generation": 3}},
             "rejected": {},
+            "only": ["m"],
         }
     ]
     clock.now = 10.0
