@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ async def series(kind: str, made: Promotions, count: int) -> Blocks:
 
 def row(two: Two, kind: str, blocks: Blocks, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
     """Return a line of results."""
-    during, without = (p99_ms(answered, spans) for spans in (blocks.promoting, blocks.quiet))
+    during, without = (median(p99s_ms(answered, spans)) for spans in (blocks.promoting, blocks.quiet))
     return {
         "system": "baton",
         "model": two.name,
@@ -115,11 +116,14 @@ def row(two: Two, kind: str, blocks: Blocks, answered: np.ndarray, wrong: dict[s
     }
 
 
-def p99_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> float:
-    """Return the 99th percentile, in ms, of the requests that were due in one of some spans of time."""
+def p99s_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> list[float]:
+    """Return, for each span of time, the 99th percentile in ms of the requests that were due in it.
+
+    A busy machine spoils a block, not the median of all blocks.
+    """
     due, latencies = answered[:, 0], answered[:, 1]
-    inside = np.logical_or.reduce([(due >= began) & (due < ended) for began, ended in spans])
-    return float(np.percentile(latencies[inside], 99)) * 1e3
+    inside = [latencies[(due >= began) & (due < ended)] for began, ended in spans]
+    return [float(np.percentile(found, 99)) * 1e3 for found in inside]
 
 
 @asynccontextmanager

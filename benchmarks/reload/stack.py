@@ -34,20 +34,23 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers; the predictor has its core alone, and whoever loads it goes before the registry."""
-    with nats_server(folder) as nats, predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
-        for process in (serving := [predictor.process, *predictor.process.children(recursive=True)]):
-            _place(process, SERVER_CORE, os.SCHED_OTHER)
-        with postgres_server(folder) as database, mlflow_server(folder, database) as tracking:
-            for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
-                if process not in serving:
-                    _place(process, LOAD_CORE, os.SCHED_IDLE)
-            yield Servers(database, tracking, nats, predictor)
+    """Start all servers; the predictor has its core alone, and MLflow yields to all others on the load's."""
+    with nats_server(folder) as nats, postgres_server(folder) as database:
+        _place(others := _tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
+        with mlflow_server(folder, database) as tracking:
+            _place(_tree(psutil.Process()) - others, LOAD_CORE, os.SCHED_IDLE)
+            with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
+                _place(_tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
+                yield Servers(database, tracking, nats, predictor)
 
 
-def _place(process: psutil.Process, core: int, policy: int) -> None:
-    """Place all threads of a process; those that it starts later go where it is."""
-    for thread in process.threads():
+def _tree(process: psutil.Process) -> set[psutil.Process]:
+    return {process, *process.children(recursive=True)}
+
+
+def _place(processes: set[psutil.Process], core: int, policy: int) -> None:
+    """Place all threads of processes; what they start later goes where they are."""
+    for thread in (thread for process in processes for thread in process.threads()):
         os.sched_setaffinity(thread.id, {core})
         os.sched_setscheduler(thread.id, policy, os.sched_param(0))
 
