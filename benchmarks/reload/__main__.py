@@ -1,6 +1,6 @@
-"""What promotions do to requests: steady load at 70 % of the capacity, with promotions and without, by turns.
+"""What promotions do to requests: steady load at a share of the capacity, with promotions and without, by turns.
 
-    ./task bench -- reload [--promotions 100] [--models logistic-regression forest]
+    ./task bench -- reload [--promotions 100] [--share 0.7] [--models logistic-regression forest]
 
 A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
 are real. `again` promotes two versions by turns, `fresh` versions that no predictor has seen until they are prefetched.
@@ -27,7 +27,7 @@ from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, 
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 
-SHARE, CONNECTIONS = 0.7, 16
+CONNECTIONS = 16
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
@@ -134,11 +134,11 @@ async def serving(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
         yield made
 
 
-async def measure(stack: Servers, two: Two, count: int) -> list[Row]:
+async def measure(stack: Servers, two: Two, count: int, share_of_capacity: float) -> list[Row]:
     """Return a line for each series of a model."""
     port, rows = int(stack.predictor.url.rpartition(":")[2]), []
     async with serving(stack, two) as made:
-        rate = SHARE * await asyncio.to_thread(capacity, two, port)
+        rate = share_of_capacity * await asyncio.to_thread(capacity, two, port)
         for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
             with loading(two, port, rate) as load:
                 blocks = await series(kind, made, max(2, round(count * share)))
@@ -152,13 +152,14 @@ def main() -> None:
     """Measure, print, write; fail if a request failed or an answer was not its version's."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--promotions", type=int, default=100)
+    parser.add_argument("--share", type=float, default=0.7)
     parser.add_argument("--models", nargs="+", choices=list(FRESH), default=list(FRESH))
     asked, report = parser.parse_args(), Report()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
         models = [make(model, Path(name) / model) for model in asked.models]
         with servers(Path(name)) as stack:
             for two in models:
-                report.reload += asyncio.run(measure(stack, two, asked.promotions))
+                report.reload += asyncio.run(measure(stack, two, asked.promotions, asked.share))
     report.machine = machine()
     write(report)
     if any(each["failed"] or each["mismatched"] for each in report.reload):

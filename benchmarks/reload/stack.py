@@ -34,14 +34,16 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers; the predictor has its core alone, and MLflow yields to all others on the load's."""
-    with nats_server(folder) as nats, postgres_server(folder) as database:
-        _place(others := _tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
-        with mlflow_server(folder, database) as tracking:
-            _place(_tree(psutil.Process()) - others, LOAD_CORE, os.SCHED_IDLE)
-            with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
-                _place(_tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
-                yield Servers(database, tracking, nats, predictor)
+    """Start all servers; the predictor has its core alone, and the registry yields to the load on the other."""
+    with (
+        nats_server(folder) as nats,
+        postgres_server(folder) as database,
+        mlflow_server(folder, database) as tracking,
+    ):
+        _place(_tree(psutil.Process()), LOAD_CORE, os.SCHED_IDLE)
+        with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
+            _place(_tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
+            yield Servers(database, tracking, nats, predictor)
 
 
 def _tree(process: psutil.Process) -> set[psutil.Process]:
