@@ -23,6 +23,7 @@ class Report:
     reload: list[Row] = field(default_factory=list)
     batch: list[Row] = field(default_factory=list)
     many: list[Row] = field(default_factory=list)
+    fleet: list[Row] = field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -84,7 +85,8 @@ def _markdown(report: Report) -> Iterator[str]:
             yield f"## {title}\n"
             yield from _table(rows)
     yield from (f"- {line}" for line in ratios(report))
-    for title, rows in (("Reloads", report.reload), ("Many models in one worker", report.many)):
+    more = {"Reloads": report.reload, "Many models in one worker": report.many, "A fleet": report.fleet}
+    for title, rows in more.items():
         if rows:
             yield f"\n## {title}\n"
             yield from _table(rows)

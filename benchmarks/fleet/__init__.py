@@ -1,0 +1,1 @@
+"""How long a promotion takes to reach the last of a thousand predictors: `task bench -- fleet`."""
