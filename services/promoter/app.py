@@ -29,13 +29,14 @@ from services.promoter.ledger.ledger import Ledger
 from services.promoter.ledger.outbox import Outbox
 from services.promoter.ledger.records import Records
 from services.promoter.ledger.turns import Turns
+from services.promoter.meters import Meters
 from services.promoter.policy.file import read_policies
 from services.promoter.promotion import Promoter
 from services.promoter.reconciler import Reconciler
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
 from services.promoter.routes import cleanup as cleanups
-from services.promoter.routes import commands, documents, errors, records, state
+from services.promoter.routes import commands, documents, errors, metrics, records, state
 from services.promoter.settings import PromoterSettings
 from services.promoter.status import Status
 from shared.bus import NatsBus
@@ -64,19 +65,23 @@ class Parts:
         self.settings = settings
         policies = read_policies(settings.policy_file)
         self.bus, registry = NatsBus(settings, PROMOTER), Registry(settings.tracking_uri)
-        self.database = Database(settings.database_url)
+        self.database, self.meters = Database(settings.database_url), Meters()
         self.records, self.fleet = Records(self.database), Fleet(time.monotonic)
         ledger, outbox = Ledger(self.database), Outbox(self.database)
         bundler = Bundler(self.bus, registry, settings)
         capture = _capture(settings, self.database, registry)
         reconciler = Reconciler(capture, outbox, self.records, self.bus, self.fleet, interval_s=settings.reconcile_s)
         upkeep = (reconciler.run, reconciler.look)
-        self.relay = Relay(settings.database_url, outbox, self.bus, bundler, capture=capture, upkeep=upkeep)
+        self.relay = Relay(
+            settings.database_url, outbox, self.bus, bundler, capture=capture, upkeep=upkeep, meters=self.meters
+        )
         self.cleanup = Cleanup(self.bus, registry, ledger)
         comparison = Comparison(registry, ledger, Scorer(self.bus, registry), policies)
         judge = Judge(registry, ledger, comparison, policies, bundler=bundler, cleanup=self.cleanup)
         turns = Turns(self.database)
-        promoter = Promoter(self.bus, registry, ledger, judge, turns, capture=capture, cleanup=self.cleanup)
+        promoter = Promoter(
+            self.bus, registry, ledger, judge, turns, capture=capture, cleanup=self.cleanup, meters=self.meters
+        )
         self.status = Status(self.records, self.relay, self.fleet, registry, capture)
         self.broker = create_broker(settings)
         self.broker.context.set_global("promoter", promoter)
@@ -122,6 +127,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     described, commanded = asyncapi(parts.broker, "Baton promoter", app.title), Commands(parts.bus)
     errors.handle_errors(app)
     app.include_router(state.make_router(parts.fleet, parts.relay, parts.status, lambda: parts.bus.client.is_connected))
+    app.include_router(metrics.make_router(parts.meters, parts.status))
     app.include_router(records.make_router(parts.records))
     app.include_router(commands.make_router(commanded))
     app.include_router(cleanups.make_router(commanded, parts.cleanup))

@@ -12,6 +12,7 @@ from services.promoter.judging.comparison import Judgement
 from services.promoter.judging.judge import Judge
 from services.promoter.ledger.ledger import Intent, Ledger, Standing
 from services.promoter.ledger.turns import Turns
+from services.promoter.meters import Meters
 from shared.bus import Bus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import PromotionDecided
@@ -35,6 +36,7 @@ class Promoter:
         *,
         capture: Capture,
         cleanup: Cleanup,
+        meters: Meters,
     ) -> None:
         self._bus = bus
         self._registry = registry
@@ -43,6 +45,7 @@ class Promoter:
         self._turns = turns
         self._capture = capture
         self._cleanup = cleanup
+        self._meters = meters
 
     async def settle(self, case: Case) -> PromotionDecided:
         """Decide a case, say so, and carry it out; judge anew if the champion changes in between."""
@@ -75,6 +78,7 @@ class Promoter:
         decided = _announcement(case, standing, judgement)
         point("promoter.judged")
         await self._ledger.record(case, decided, _intent(case, decided))
+        self._meters.decided(decided)
         log.info("decided", model=case.model, version=decided.version, verdict=decided.verdict, reason=decided.reason)
         # Another promoter may have been first: what stands in the ledger counts.
         return await self._ledger.decision_on(case.source_event) or decided

@@ -15,6 +15,7 @@ from services.promoter.capture.capture import Capture
 from services.promoter.cases import PROMOTER
 from services.promoter.ledger.outbox import Change, Outbox
 from services.promoter.listener import Listener, listening
+from services.promoter.meters import Meters
 from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
@@ -43,6 +44,7 @@ class Relay:
         bundler: Bundler,
         *,
         capture: Capture,
+        meters: Meters,
         upkeep: Sequence[Upkeep] = (),
     ) -> None:
         self._database_url = database_url
@@ -50,6 +52,7 @@ class Relay:
         self._bus = bus
         self._bundler = bundler
         self._capture = capture
+        self._meters = meters
         self._upkeep = upkeep
         self._waiting: dict[str, str] = {}  # why a model's changes are not on the bus yet
         self._drains: dict[str, asyncio.Task[None]] = {}
@@ -99,6 +102,7 @@ class Relay:
                 point("relay.read")
                 await self._publish(change)
                 point("relay.published")
+                self._meters.published(change)
                 await self._outbox.mark_published(model, change.generation)
                 point("relay.marked")
                 self._waiting.pop(model, None)
@@ -106,6 +110,7 @@ class Relay:
             await self._capture.mirror(model)
         except Exception as error:  # whatever it is, it must not end this model's relay
             self._waiting[model] = str(error)
+            self._meters.failed()
             failures = self._failures[model] = self._failures.get(model, 0) + 1
             log.warning("a champion's change waits to be published", model=model, failures=failures, error=repr(error))
             await asyncio.sleep(min(RETRY_S * 2 ** min(failures, MOST_DOUBLINGS), LONGEST_REST_S))

@@ -6,17 +6,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from faststream.nats import NatsBroker
+from nats.errors import Error as NatsError
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from services.trainer.children import Children
-from services.trainer.handlers import subscribe
+from services.trainer.handlers import QUEUE, subscribe
+from services.trainer.meters import Meters
 from services.trainer.requests import Requests
 from services.trainer.settings import TrainerSettings
 from shared import settings as configuration
 from shared.bus import NatsBus
+from shared.errors import BatonError
+from shared.event import Stream
 from shared.events import RunFailed, RunFinished, RunProgress, RunStarted
 from shared.registry import Registry
 from shared.service import asyncapi_page, document_publishes, make_broker, stop_broker
@@ -24,6 +29,7 @@ from shared.streams import prepare
 from shared.telemetry import configure_logging
 
 START_S = 60.0
+QUEUE_S = 1.0  # how long a scrape waits for the queue's length
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,15 @@ class Trainer:
     bus: NatsBus
     broker: NatsBroker
     children: Children
+    meters: Meters
+
+    async def metrics(self) -> bytes:
+        """Return what Prometheus is told."""
+        try:
+            waiting = (await self.bus.js.consumer_info(Stream.TRAINING, QUEUE, timeout=QUEUE_S)).num_pending
+        except (NatsError, BatonError):
+            waiting = None
+        return self.meters.exposed(waiting)
 
 
 def compose(settings: TrainerSettings) -> Trainer:
@@ -41,9 +56,10 @@ def compose(settings: TrainerSettings) -> Trainer:
     children = Children(settings.train_timeout_s)
     requests = Requests(bus, Registry(settings.tracking_uri), children, settings)
     broker = make_broker(settings, "trainer")
-    subscribe(broker, requests, children, settings.concurrency)
+    meters = Meters(lambda: children.running)
+    subscribe(broker, requests, children, settings.concurrency, meters=meters)
     document_publishes(broker, [RunStarted, RunProgress, RunFinished, RunFailed])
-    return Trainer(bus, broker, children)
+    return Trainer(bus, broker, children, meters)
 
 
 def create_broker() -> NatsBroker:
@@ -76,4 +92,8 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
     async def events(_: HttpRequest) -> Response:
         return HTMLResponse(asyncapi_page(trainer.broker, "Baton trainer", "Turns train requests into versions."))
 
-    return Starlette(routes=[Route("/health", health), Route("/asyncapi", events)], lifespan=lifespan)
+    async def metrics(_: HttpRequest) -> Response:
+        return Response(await trainer.metrics(), media_type=CONTENT_TYPE_LATEST)
+
+    routes = [Route("/health", health), Route("/metrics", metrics), Route("/asyncapi", events)]
+    return Starlette(routes=routes, lifespan=lifespan)

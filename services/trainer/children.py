@@ -34,6 +34,11 @@ class Children:
         self._cancelled: dict[ForkServerProcess, str] = {}
         self._stopping = False
 
+    @property
+    def running(self) -> int:
+        """How many jobs run."""
+        return len(self._running)
+
     def warm_up(self) -> None:
         """Start the server process unless it runs; it imports while nobody waits for it."""
         self._context.set_forkserver_preload(PRELOADED)

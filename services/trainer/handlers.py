@@ -5,6 +5,7 @@ from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSu
 from nats.js.api import ConsumerConfig
 
 from services.trainer.children import Children
+from services.trainer.meters import Meters
 from services.trainer.requests import Request, Requests, readable_id, reason_of
 from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, overhear, source_event, subject
 from shared.errors import EventError
@@ -12,15 +13,16 @@ from shared.event import Stream, model_name
 from shared.events import TrainCancelled, TrainRequested
 
 FETCH_S = 5.0
+QUEUE = "trainer"  # the consumer that all trainers share
 
 
-def subscribe(broker: NatsBroker, requests: Requests, children: Children, concurrency: int) -> None:
+def subscribe(broker: NatsBroker, requests: Requests, children: Children, concurrency: int, *, meters: Meters) -> None:
     """Subscribe the trainer; more trainers share the queue."""
-    _subscribe_to_requests(broker, requests, concurrency)
+    _subscribe_to_requests(broker, requests, concurrency, meters)
     _subscribe_to_cancels(broker, requests, children)
 
 
-def _subscribe_to_requests(broker: NatsBroker, requests: Requests, concurrency: int) -> None:
+def _subscribe_to_requests(broker: NatsBroker, requests: Requests, concurrency: int, meters: Meters) -> None:
     async def on_malformed(msg: NatsMessage, error: EventError) -> None:
         identity = readable_id(msg.raw_message.data) or as_key(source_event(msg))
         await requests.malformed(identity, model_name(subject(msg)), error)
@@ -28,14 +30,15 @@ def _subscribe_to_requests(broker: NatsBroker, requests: Requests, concurrency: 
     async def on_train_requested(event: TrainRequested, msg: NatsMessage) -> None:
         """Train, register a version, store its bundle."""
         identity = event.request_id or as_key(source_event(msg))
-        await requests.settle(Request(identity, model_name(subject(msg)), event))
+        with meters.attempt() as ended:
+            ended(await requests.settle(Request(identity, model_name(subject(msg)), event)))
 
     router = NatsRouter(middlewares=[acknowledging(on_malformed)])
     for place in range(concurrency):  # each fetches its next message when it is free, and not before
         router.subscriber(
             TrainRequested.all_subjects(),
             stream=JStream(Stream.TRAINING, declare=False),
-            durable="trainer",
+            durable=QUEUE,
             pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
             config=ConsumerConfig(ack_wait=ACK_WAIT_S),
             ack_policy=AckPolicy.MANUAL,

@@ -27,7 +27,6 @@ from shared.telemetry import logger
 from shared.versions import TAG_BUNDLE, TAG_DATASET, TAG_HOLDOUT, TAG_REQUEST, Version
 
 PASSING = (UnreachableError, NatsError, OSError)  # not the request's fault, and over some time
-
 LONGEST_MESSAGE = 2000  # characters; what quotes a user's data may be longer than a message can be
 
 log = logger(__name__)
@@ -51,15 +50,16 @@ class Requests:
         self._children = children
         self._settings = settings
 
-    async def settle(self, request: Request) -> None:
-        """Bring a request to its end; an error that passes is raised, for the request to be delivered again."""
+    async def settle(self, request: Request) -> RunFinished | RunFailed | None:
+        """Bring a request to its end, None if it has ended before; what passes is raised, to be delivered again."""
         state = await self._bus.request_state(request.id) or RequestState(state="started", model=request.model)
         if state.state != "started":
             log.info("ended before", request=request.id, model=request.model)
-            return
+            return None
         attempt = state.attempts + 1
         outcome = state.outcome or await self._outcome(request, attempt)
         await self._end(request.id, request.model, outcome, attempt, again=state.outcome is not None)
+        return outcome
 
     async def cancel(self, cancelled: TrainCancelled) -> None:
         """Remember that a request is not to be carried out."""

@@ -18,6 +18,7 @@ from services.promoter.capture.capture import Triggers
 from services.promoter.capture.migration import migrate
 from services.promoter.ledger.database import Database
 from services.promoter.ledger.outbox import Outbox
+from services.promoter.meters import Meters
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus
@@ -53,7 +54,9 @@ async def relaying(database_url: str, versions: Versions) -> AsyncIterator[Relay
     async def relay(bus: NatsBus) -> AsyncIterator[None]:
         bundler = Bundler(bus, versions.registry, BundlingSettings())
         capture = Triggers(database, versions.registry)
-        running = asyncio.create_task(Relay(database_url, Outbox(database), bus, bundler, capture=capture).run())
+        running = asyncio.create_task(
+            Relay(database_url, Outbox(database), bus, bundler, capture=capture, meters=Meters()).run()
+        )
         try:
             yield
         finally:

@@ -19,6 +19,7 @@ from services.promoter.ledger.database import Database
 from services.promoter.ledger.ledger import Intent, Ledger
 from services.promoter.ledger.outbox import Outbox
 from services.promoter.ledger.records import Records
+from services.promoter.meters import Meters
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
 from shared.bus import NatsBus
@@ -64,7 +65,7 @@ def new_relay(
     database_url: str, bus: NatsBus, outbox: Outbox, capture: Triggers, tracking_uri: str
 ) -> Callable[[], Relay]:
     bundler = Bundler(bus, Registry(tracking_uri), BundlingSettings())
-    return lambda: Relay(database_url, outbox, bus, bundler, capture=capture)
+    return lambda: Relay(database_url, outbox, bus, bundler, capture=capture, meters=Meters())
 
 
 @pytest.fixture

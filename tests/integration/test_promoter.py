@@ -26,6 +26,7 @@ from shared.events import (
     RunFinished,
     ServedModel,
 )
+from tests.exposition import counted
 from tests.integration.kit import Versions, listening_to, new_model, promoter
 
 GOOD, POOR, WORST = 0.0, 0.4, 0.6  # share of the training labels turned around
@@ -88,6 +89,13 @@ async def test_the_better_model_is_promoted_and_the_worse_refused(
 
     history = (await get(app, f"/models/{model}/history")).json()
     assert [row["version"] for row in history] == [first.version]
+
+    found = counted((await get(app, "/metrics")).text)
+    assert found["baton_decisions_total", "promote", "promoted"] == 1
+    assert found["baton_decisions_total", "promote", "refused"] == 2
+    assert found["baton_publish_delay_seconds_count", "promoted"] >= 1
+    assert found["baton_ledger_generation", model] == 1
+    assert found["baton_outbox_changes", model] == found["baton_outbox_age_seconds", model] == 0
     assert history[0]["challenger_metrics"]["roc_auc"] == pytest.approx(decided.challenger_metrics["roc_auc"])
     told = (await get(app, f"/decisions/{equal.decision}")).json()
     assert (told["verdict"], told["model"], told["intent"]) == ("refused", model, None)

@@ -19,6 +19,7 @@ from services.promoter.fleet import Fleet
 from services.promoter.ledger.database import Database
 from services.promoter.ledger.outbox import Outbox
 from services.promoter.ledger.records import Records
+from services.promoter.meters import Meters
 from services.promoter.reconciler import Reconciler
 from services.promoter.relay import Relay
 from services.promoter.settings import BundlingSettings
@@ -66,7 +67,9 @@ def new_reconciler(database: Database, versions: Versions, fleet: Fleet) -> Make
 async def relaying(bus: NatsBus, database: Database, versions: Versions) -> AsyncIterator[None]:
     bundler = Bundler(bus, versions.registry, BundlingSettings())
     capture = Triggers(database, versions.registry)
-    running = asyncio.create_task(Relay(database.url, Outbox(database), bus, bundler, capture=capture).run())
+    running = asyncio.create_task(
+        Relay(database.url, Outbox(database), bus, bundler, capture=capture, meters=Meters()).run()
+    )
     try:
         yield
     finally:

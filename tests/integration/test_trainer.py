@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
+import httpx
 import mlflow.sklearn
 import psutil
 import pytest
@@ -21,11 +22,13 @@ from shared.follow import Received, follow, last_sequence
 from shared.registry import Registry
 from shared.settings import BusSettings
 from shared.verification import verify
+from tests.exposition import counted
 from tests.processes import wait_until_ended
 from tests.servers import answers, free_port, running, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 
+FINISHED = ("baton_train_request_seconds_count", "finished")
 OWN_RECIPE = '''
 from sklearn.tree import DecisionTreeClassifier
 
@@ -62,6 +65,10 @@ def trainer_process(environment: dict[str, str], log: Path) -> Iterator[psutil.P
     ) as p:
         wait_for(f"the trainer (see {log})", answers(f"http://127.0.0.1:{port}/health"))
         yield psutil.Process(p.pid)
+
+
+def scraped(trainer: psutil.Process) -> dict[tuple[str, ...], float]:
+    return counted(httpx.get(f"http://127.0.0.1:{trainer.environ()['BATON_TRAINER_PORT']}/metrics", timeout=5).text)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +143,9 @@ async def test_a_request_ends_in_a_run_a_version_and_a_bundle(
 ) -> None:
     finished = await ended(bus, "heart", params={"C": 0.5}, tags={"team": "cardiology"})
     assert isinstance(finished, RunFinished), finished
+    await asyncio.to_thread(wait_for, "the run in the metrics", lambda: FINISHED in scraped(trainer))
+    assert 0 < scraped(trainer)["baton_train_request_seconds_sum", "finished"] < 180
+    assert scraped(trainer)["baton_train_queue",] == 0
     assert finished.version == "1"
     assert finished.metrics.keys() >= {
         "roc_auc",

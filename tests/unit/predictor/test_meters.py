@@ -7,12 +7,12 @@ from pathlib import Path
 
 import orjson
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.meters import FOLDER, share
 from services.predictor.whole import Whole
 from tests import bundles
+from tests.exposition import counted
 from tests.unit.predictor.api import Predictor
 from tests.unit.predictor.conftest import Parts, promoted, until
 
@@ -25,12 +25,6 @@ with meters.inside:
 meters.inside.__enter__()
 print(meters.exposed().decode())
 """
-
-
-def counted(exposed: str) -> dict[tuple[str, ...], float]:
-    """Return each sample by its name and the values of its labels."""
-    families = text_string_to_metric_families(exposed)
-    return {(one.name, *one.labels.values()): one.value for family in families for one in family.samples}
 
 
 async def scraped(predictor: Predictor) -> dict[tuple[str, ...], float]:
