@@ -30,6 +30,7 @@ MODELS = "MODELS"  # object store: bundles by digest
 REQUESTS = "REQUESTS"  # key-value: the state of each train request
 ALL = (*Stream, f"OBJ_{MODELS}", f"KV_{REQUESTS}")
 DAY = 24 * 3600.0
+MOST_CONSUMERS = 10_000  # each worker of a predictor has its own; NATS allows 1,000 where a stream does not say
 
 
 def stream_configs(replicas: int) -> list[StreamConfig]:
@@ -62,6 +63,7 @@ def stream_configs(replicas: int) -> list[StreamConfig]:
             ],
             max_age=30 * DAY,
             duplicate_window=3600.0,
+            max_consumers=MOST_CONSUMERS,
             num_replicas=replicas,
         ),
         StreamConfig(
@@ -69,6 +71,7 @@ def stream_configs(replicas: int) -> list[StreamConfig]:
             description="Every change of a champion; the last of each subject is replayed to who starts",
             subjects=[ModelPromoted.all_subjects(), ModelWithdrawn.all_subjects()],
             duplicate_window=120.0,
+            max_consumers=MOST_CONSUMERS,
             num_replicas=replicas,
             allow_direct=True,
         ),
