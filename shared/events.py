@@ -213,7 +213,10 @@ class ChampionEvent(Event):
 
 
 class ModelPromoted(ChampionEvent):
-    """Fact: a version became champion. `committed_at` is PostgreSQL's clock in the committing transaction."""
+    """Fact: a version became champion. `committed_at` is PostgreSQL's clock in the committing transaction.
+
+    `request_id` is the train request or the command that it goes back to, or, made in MLflow by hand, its own id.
+    """
 
     type = "model.promoted"
 
@@ -222,6 +225,7 @@ class ModelPromoted(ChampionEvent):
     previous: str | None = None
     bundle: BundleRef
     decision: str | None = None
+    request_id: str | None = None
 
 
 class ModelWithdrawn(ChampionEvent):

@@ -28,6 +28,7 @@ class ServiceSettings(BusSettings):
     host: str = "127.0.0.1"
     log_level: str = "INFO"
     log_json: bool = False
+    otlp_endpoint: str = Field(default="", pattern=r"^(https?://.+)?$", description="where traces go; nowhere if empty")
 
 
 class RegistrySettings(BaseSettings):

@@ -3,6 +3,7 @@
 A worker serves what its disk cache remembers at once, and follows the bus as soon as NATS answers.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,12 +17,14 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.worker import Worker
 from shared import settings as configuration
 from shared.telemetry import configure_logging
+from shared.tracing import tracing
 
 
 def create_app(settings: PredictorSettings | None = None) -> Front:
     """Return one worker's application; nothing is connected to before it starts."""
     settings = settings or configuration.load(PredictorSettings)
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
+    tracing.start("predictor", settings.otlp_endpoint)
     worker = Worker(settings)
 
     @asynccontextmanager
@@ -29,6 +32,7 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
         async with worker.running():
             with draining(worker.gate, settings.drain_s):
                 yield
+        await asyncio.to_thread(tracing.stop)  # a worker ends without what other processes do at their exit
 
     return make_api(
         worker.slots,

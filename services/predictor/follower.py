@@ -158,4 +158,5 @@ def _champion(model: str, promoted: ModelPromoted, verified: VerifiedModel) -> C
         digest=promoted.bundle.digest,
         verified=verified,
         since=datetime.now(UTC),
+        request_id=promoted.request_id,
     )

@@ -7,6 +7,7 @@ asked adds up the files of all: of workers that died, too, for a counter never g
 import os
 import re
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 from services.predictor.slot import Champion
 from shared.events import ModelPromoted
+from shared.tracing import tracing
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -81,6 +83,8 @@ class Meters:
         key = (champion.model, champion.version)
         if (latency := self._latencies.get(key)) is None:
             latency = self._latencies[key] = self._answers.labels(*key)
+            about = {"model": champion.model, "version": champion.version}
+            tracing.record("first prediction", champion.request_id, time.time() - seconds, **about)
         latency.observe(seconds)
 
     def failed(self, status: int) -> None:

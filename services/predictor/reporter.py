@@ -10,6 +10,7 @@ from shared.bus import Bus
 from shared.errors import BatonError, BundleError
 from shared.events import ModelPromoted, ModelRejected, ModelServing
 from shared.telemetry import logger
+from shared.tracing import tracing
 
 log = logger(__name__)
 
@@ -37,6 +38,8 @@ class Reporter:
         self._meters.serves(champion)
         if swap_ms is not None:
             self._meters.swapped(champion, promoted, prefetched=prefetched)
+            about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
+            tracing.record("swap", promoted.request_id, promoted.committed_at, **about)
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 

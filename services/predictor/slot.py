@@ -21,6 +21,7 @@ class Champion:
     digest: str
     verified: VerifiedModel
     since: datetime
+    request_id: str | None = None
 
     def of_version(self, version: str | None) -> "Champion":
         """Return this champion if it is of a version, None being any; raise `UnknownModelError` if not."""

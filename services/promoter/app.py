@@ -46,6 +46,7 @@ from shared.registry import Registry
 from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import prepare
+from shared.tracing import tracing
 
 START_DEADLINE_S = 60.0
 
@@ -117,6 +118,7 @@ def _capture(settings: PromoterSettings, database: Database, registry: Registry)
 def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     """Build the promoter; it connects when its lifespan starts."""
     parts = Parts(settings or load(PromoterSettings))
+    tracing.start(PROMOTER, parts.settings.otlp_endpoint)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

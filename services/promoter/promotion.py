@@ -1,6 +1,7 @@
 """The promotion of a version: judge it, write the decision down, carry it out against the state it was judged on."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from shared.events import PromotionDecided
 from shared.faults import point
 from shared.registry import Registry
 from shared.telemetry import logger
+from shared.tracing import tracing
 
 log = logger(__name__)
 
@@ -73,12 +75,15 @@ class Promoter:
 
     async def _decided(self, case: Case) -> PromotionDecided:
         """Judge a case and record the decision."""
+        started = time.time()
         standing = await self._ledger.standing(case.model)
         judgement = await self._judge.judge(case, standing)
         decided = _announcement(case, standing, judgement)
         point("promoter.judged")
         await self._ledger.record(case, decided, _intent(case, decided))
         self._meters.decided(decided)
+        about = {"model": case.model, "version": decided.version, "verdict": decided.verdict}
+        tracing.record("decide", case.request_id, started, **about)
         log.info("decided", model=case.model, version=decided.version, verdict=decided.verdict, reason=decided.reason)
         # Another promoter may have been first: what stands in the ledger counts.
         return await self._ledger.decision_on(case.source_event) or decided
@@ -88,9 +93,11 @@ class Promoter:
         if not await self._ledger.renew_intent(decided.decision):
             return True
         point("promoter.renewed")
+        started = time.time()
         try:
             await self._capture.promote(model, decided.version, decided.generation)
             point("promoter.promoted")
+            tracing.record("promote", decided.request_id, started, model=model, version=decided.version)
         except RegistryError as error:
             gone = await asyncio.to_thread(self._registry.version, model, decided.version) is None
             if not gone and not isinstance(error, PromotionConflictError):

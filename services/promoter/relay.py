@@ -22,6 +22,7 @@ from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected
 from shared.faults import point
 from shared.service import end
 from shared.telemetry import logger
+from shared.tracing import tracing
 
 POLL_S = 2.0  # how late a change is seen at most when a notification was lost
 RETRY_S = 0.5
@@ -103,6 +104,7 @@ class Relay:
                 await self._publish(change)
                 point("relay.published")
                 self._meters.published(change)
+                tracing.record("publish", change.request_id or change.id, change.committed_at, model=model)
                 await self._outbox.mark_published(model, change.generation)
                 point("relay.marked")
                 self._waiting.pop(model, None)
@@ -116,11 +118,10 @@ class Relay:
             await asyncio.sleep(min(RETRY_S * 2 ** min(failures, MOST_DOUBLINGS), LONGEST_REST_S))
 
     async def _publish(self, change: Change) -> None:
-        identity = f"{change.ledger}:{change.model}:{change.generation}"
         try:
             event = event_of(change, await self._bundle(change))
         except BundleError as error:
-            await self._bus.publish(rejection_of(change, error), change.model, event_id=identity, again=True)
+            await self._bus.publish(rejection_of(change, error), change.model, event_id=change.id, again=True)
             log.warning("champion has no bundle", model=change.model, version=change.version, error=str(error))
             return
         point("relay.bundled")
@@ -128,7 +129,7 @@ class Relay:
         while not await self._is_published(event, change.model):
             try:
                 receipt = await self._bus.publish(
-                    event, change.model, event_id=identity, expected_last=self._last[subject]
+                    event, change.model, event_id=change.id, expected_last=self._last[subject]
                 )
             except PromotionConflictError:  # the subject has moved on: look at it again
                 del self._last[subject]
@@ -171,7 +172,10 @@ def event_of(change: Change, bundle: BundleRef | None) -> ModelPromoted | ModelW
     }  # fmt: skip
     if change.version is None:
         return ModelWithdrawn.model_validate(common)
-    own = {"version": change.version, "run_id": change.run_id, "bundle": bundle, "decision": change.decision}
+    own = {
+        "version": change.version, "run_id": change.run_id, "bundle": bundle, "decision": change.decision,
+        "request_id": change.request_id or change.id,
+    }  # fmt: skip
     return ModelPromoted.model_validate(common | own)
 
 

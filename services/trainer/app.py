@@ -27,6 +27,7 @@ from shared.registry import Registry
 from shared.service import asyncapi_page, document_publishes, make_broker, stop_broker
 from shared.streams import prepare
 from shared.telemetry import configure_logging
+from shared.tracing import tracing
 
 START_S = 60.0
 QUEUE_S = 1.0  # how long a scrape waits for the queue's length
@@ -71,6 +72,7 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
     """Return the service; it connects when it starts."""
     settings = settings or configuration.load(TrainerSettings)
     configure_logging("trainer", level=settings.log_level, as_json=settings.log_json)
+    tracing.start("trainer", settings.otlp_endpoint)
     trainer = compose(settings)
 
     @asynccontextmanager

@@ -1,5 +1,7 @@
 """Messages in: train requests from the work queue, and cancels to every trainer."""
 
+import time
+
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSub
 from nats.js.api import ConsumerConfig
@@ -11,6 +13,7 @@ from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, over
 from shared.errors import EventError
 from shared.event import Stream, model_name
 from shared.events import TrainCancelled, TrainRequested
+from shared.tracing import tracing
 
 FETCH_S = 5.0
 QUEUE = "trainer"  # the consumer that all trainers share
@@ -30,8 +33,12 @@ def _subscribe_to_requests(broker: NatsBroker, requests: Requests, concurrency: 
     async def on_train_requested(event: TrainRequested, msg: NatsMessage) -> None:
         """Train, register a version, store its bundle."""
         identity = event.request_id or as_key(source_event(msg))
+        started, model = time.time(), model_name(subject(msg))
         with meters.attempt() as ended:
-            ended(await requests.settle(Request(identity, model_name(subject(msg)), event)))
+            outcome = await requests.settle(Request(identity, model, event))
+            ended(outcome)
+        if outcome is not None:
+            tracing.record("train", identity, started, model=model, outcome=outcome.type)
 
     router = NatsRouter(middlewares=[acknowledging(on_malformed)])
     for place in range(concurrency):  # each fetches its next message when it is free, and not before

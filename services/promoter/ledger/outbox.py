@@ -36,6 +36,12 @@ class Change:
     decision: str | None
     committed_at: datetime
     ledger: str
+    request_id: str | None = None
+
+    @property
+    def id(self) -> str:
+        """The change's own id, for ever."""
+        return f"{self.ledger}:{self.model}:{self.generation}"
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ class Outbox:
         """Return changes that are not published, in order per model, leaving out models that are busy."""
         query = """
             SELECT model, generation, kind, version, run_id, bundle, previous, actor, reason, decision, committed_at,
-                (SELECT id::text FROM baton.ledger) AS ledger
+                (SELECT id::text FROM baton.ledger) AS ledger,
+                (SELECT d.event->>'request_id' FROM baton.decisions d WHERE d.id = decision) AS request_id
             FROM baton.promotions WHERE published_at IS NULL AND NOT model = ANY(%s)
             ORDER BY model, generation LIMIT 1000
         """
