@@ -1,9 +1,10 @@
 """What promotions do to requests: steady load at a share of the capacity, with promotions and without, by turns.
 
-    ./task bench -- reload [--promotions 100] [--share 0.7] [--models logistic-regression forest]
+    ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
 
 A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
 are real. `again` promotes two versions by turns, `fresh` versions that no predictor has seen until they are prefetched.
+MLServer is told to load each version; it has a fifth of the promotions, for each takes long.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -23,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
 from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
@@ -30,6 +32,7 @@ from benchmarks.results import Report, Row, machine, write
 CONNECTIONS = 16
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
+PEER = 0.2  # of the promotions
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
 
@@ -40,6 +43,7 @@ class Blocks:
     promoting: list[tuple[float, float]] = field(default_factory=list)
     quiet: list[tuple[float, float]] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
+    promotions: int = 0
 
 
 class Loading:
@@ -56,10 +60,16 @@ class Loading:
 
 
 @contextmanager
-def loading(two: Two, port: int, rate: float) -> Iterator[Loading]:
+def loading(system: str, two: Two, port: int, rate: float) -> Iterator[Loading]:
     """Ask at a steady rate."""
     into = two.folder / "answered.npy"
-    task = {"port": port, "model": two.name, "questions": str(two.folder / "questions.json"), "rate": rate}
+    task = {
+        "system": system,
+        "port": port,
+        "model": two.name,
+        "questions": str(two.folder / "questions.json"),
+        "rate": rate,
+    }
     task |= {"connections": CONNECTIONS, "core": LOAD_CORE, "into": str(into)}
     command = [sys.executable, "-m", "benchmarks.reload.load", json.dumps(task)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -71,15 +81,15 @@ def loading(two: Two, port: int, rate: float) -> Iterator[Loading]:
             process.terminate()
 
 
-def capacity(two: Two, port: int, seconds: float = 3.0) -> float:
+def capacity(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
     """Return how many requests per second are answered if nobody waits between them."""
-    task = {"system": "baton", "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
+    task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
     task |= {"connections": CONNECTIONS, "rows": 1, "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
     command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
     return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
 
 
-async def series(kind: str, made: Promotions, count: int) -> Blocks:
+async def series(kind: str, made: Promotions | Loads, count: int) -> Blocks:
     """Promote in blocks, with as long a time without a promotion between them."""
     blocks = Blocks()
     known = [await made.register(), await made.register()] if kind == "again" else []
@@ -88,6 +98,7 @@ async def series(kind: str, made: Promotions, count: int) -> Blocks:
         for number in range(done, min(done + BLOCK, count)):
             version = known[number % 2] if known else await made.register()
             blocks.delays_ms += await made.promote(version)
+            blocks.promotions += 1
             await asyncio.sleep(PAUSE_S)
         ended = time.monotonic()
         await asyncio.sleep(ended - began)
@@ -96,14 +107,14 @@ async def series(kind: str, made: Promotions, count: int) -> Blocks:
     return blocks
 
 
-def row(two: Two, kind: str, blocks: Blocks, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
+def row(system: str, two: Two, kind: str, blocks: Blocks, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
     """Return a line of results."""
     during, without = (median(p99s_ms(answered, spans)) for spans in (blocks.promoting, blocks.quiet))
     return {
-        "system": "baton",
+        "system": system,
         "model": two.name,
         "bundles": kind,
-        "promotions": len(blocks.delays_ms) // 2,
+        "promotions": blocks.promotions,
         "rps": round(len(answered) / (answered[-1, 0] - answered[0, 0])),
         "requests": len(answered),
         "failed": wrong["failures"],
@@ -123,7 +134,7 @@ def p99s_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> list[floa
     """
     due, latencies = answered[:, 0], answered[:, 1]
     inside = [latencies[(due >= began) & (due < ended)] for began, ended in spans]
-    return [float(np.percentile(found, 99)) * 1e3 for found in inside]
+    return [float(np.percentile(found, 99)) * 1e3 for found in inside if len(found)]
 
 
 @asynccontextmanager
@@ -134,18 +145,38 @@ async def serving(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
         yield made
 
 
-async def measure(stack: Servers, two: Two, count: int, share_of_capacity: float) -> list[Row]:
-    """Return a line for each series of a model."""
-    port, rows = int(stack.predictor.url.rpartition(":")[2]), []
+async def of_baton(stack: Servers, two: Two, count: int, share: float) -> list[Row]:
+    """Return Baton's lines for a model."""
+    port = int(stack.predictor.url.rpartition(":")[2])
     async with serving(stack, two) as made:
-        rate = share_of_capacity * await asyncio.to_thread(capacity, two, port)
-        for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
-            with loading(two, port, rate) as load:
-                blocks = await series(kind, made, max(2, round(count * share)))
-                answered, wrong = await asyncio.to_thread(load.end)
-            rows.append(row(two, kind, blocks, answered, wrong))
-            print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
+        return await measure("baton", two, made, port, count=count, share_of_capacity=share)
+
+
+async def of_mlserver(two: Two, count: int, share: float) -> list[Row]:
+    """Return MLServer's lines for a model."""
+    with mlserver(two) as loads:
+        await loads.register()
+        return await measure("mlserver", two, loads, loads.port, count=round(count * PEER), share_of_capacity=share)
+
+
+async def measure(
+    system: str, two: Two, made: Promotions | Loads, port: int, *, count: int, share_of_capacity: float
+) -> list[Row]:
+    """Return a line for each series of a model."""
+    rows = []
+    rate = share_of_capacity * await asyncio.to_thread(capacity, system, two, port)
+    for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
+        with loading(system, two, port, rate) as load:
+            blocks = await series(kind, made, max(2, round(count * share)))
+            answered, wrong = await asyncio.to_thread(load.end)
+        rows.append(row(system, two, kind, blocks, answered=answered, wrong=wrong))
+        print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
     return rows
+
+
+def installed() -> list[str]:
+    """Return the systems that can be started here."""
+    return ["baton", "mlserver"] if PROGRAM.exists() else ["baton"]
 
 
 def main() -> None:
@@ -154,15 +185,20 @@ def main() -> None:
     parser.add_argument("--promotions", type=int, default=100)
     parser.add_argument("--share", type=float, default=0.7)
     parser.add_argument("--models", nargs="+", choices=list(FRESH), default=list(FRESH))
+    parser.add_argument("--systems", nargs="+", choices=["baton", "mlserver"], default=installed())
     asked, report = parser.parse_args(), Report()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
         models = [make(model, Path(name) / model) for model in asked.models]
-        with servers(Path(name)) as stack:
+        if "baton" in asked.systems:
+            with servers(Path(name)) as stack:
+                for two in models:
+                    report.reload += asyncio.run(of_baton(stack, two, asked.promotions, asked.share))
+        if "mlserver" in asked.systems:
             for two in models:
-                report.reload += asyncio.run(measure(stack, two, asked.promotions, asked.share))
+                report.reload += asyncio.run(of_mlserver(two, asked.promotions, asked.share))
     report.machine = machine()
     write(report)
-    if any(each["failed"] or each["mismatched"] for each in report.reload):
+    if any(each["failed"] or each["mismatched"] for each in report.reload if each["system"] == "baton"):
         raise SystemExit("requests failed, or answers were not of the version that they name: see above")
 
 

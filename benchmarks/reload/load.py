@@ -1,6 +1,6 @@
 """Steady load, a process of its own: requests at fixed times, whatever becomes of those before (an open loop).
 
-    python -m benchmarks.reload.load '{"port": 8000, "model": "m", "questions": "q.json", "rate": 4000, ...}'
+    python -m benchmarks.reload.load '{"system": "baton", "port": 8000, "model": "m", "rate": 4000, ...}'
 
 Says `ready`, asks until its input ends, then writes an array of shape (requests, 2) to `into`: when each was due, by
 `time.monotonic`, and how many seconds its answer took from then on; and prints one JSON object.
@@ -23,7 +23,10 @@ import numpy as np
 import orjson
 import uvloop
 
+from benchmarks.serving.dialects import DIALECTS
+
 CLOSE = 1e-4
+VERSION = {"baton": "version", "mlserver": "model_version"}  # how an answer names what made it
 END_OF_HEAD = b"\r\n\r\n"
 TICK_S = 0.001
 
@@ -32,6 +35,7 @@ TICK_S = 0.001
 class Task:
     """What to ask where, how many requests per second, over how many connections, on which core."""
 
+    system: str
     port: int
     model: str
     questions: str
@@ -56,7 +60,10 @@ class Load:
 
     def __init__(self, task: Task, outcome: Outcome) -> None:
         known = json.loads(Path(task.questions).read_text())
-        self.requests = [_request(task.model, dict(zip(known["names"], row, strict=True))) for row in known["rows"]]
+        self.dialect = DIALECTS[task.system]
+        rows = [dict(zip(known["names"], row, strict=True)) for row in known["rows"]]
+        self.requests = [self.dialect.request([row], task.model) for row in rows]
+        self.version = VERSION[task.system]
         self.answers: list[list[float]] = known["answers"]
         self.outcome = outcome
         self.free: deque[Connection] = deque()
@@ -131,18 +138,13 @@ class Connection(asyncio.Protocol):
             outcome.failed.append(f"{head[:40]!r} {body[:200]!r}")
             return
         answer: Any = orjson.loads(body)
-        version = answer["version"]
+        version = answer[self._load.version]
+        (probability,) = self._load.dialect.read(answer)
         answers = self._load.answers[int(version) % 2]
-        if abs(answer["probabilities"]["1"] - answers[self._asked % len(answers)]) > CLOSE:
+        if abs(probability - answers[self._asked % len(answers)]) > CLOSE:
             outcome.mismatched.append(f"version {version}: {body[:200]!r}")
         outcome.versions.add(version)
         outcome.answered.append((self._due, now - self._due))
-
-
-def _request(model: str, row: dict[str, float]) -> bytes:
-    body = orjson.dumps(row)
-    head = f"POST /models/{model}/predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def run(task: Task) -> Outcome:

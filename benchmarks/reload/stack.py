@@ -40,17 +40,18 @@ def servers(folder: Path) -> Iterator[Servers]:
         postgres_server(folder) as database,
         mlflow_server(folder, database) as tracking,
     ):
-        _place(_tree(psutil.Process()), LOAD_CORE, os.SCHED_IDLE)
+        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_IDLE)
         with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
-            _place(_tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
+            place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
             yield Servers(database, tracking, nats, predictor)
 
 
-def _tree(process: psutil.Process) -> set[psutil.Process]:
+def tree(process: psutil.Process) -> set[psutil.Process]:
+    """Return a process and all that it started."""
     return {process, *process.children(recursive=True)}
 
 
-def _place(processes: set[psutil.Process], core: int, policy: int) -> None:
+def place(processes: set[psutil.Process], core: int, policy: int) -> None:
     """Place all threads of processes; what they start later goes where they are."""
     for thread in (thread for process in processes for thread in process.threads()):
         os.sched_setaffinity(thread.id, {core})

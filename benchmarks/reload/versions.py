@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
@@ -43,6 +44,10 @@ class Two:
         archive = self.folder / "version.tar"
         return archive, write(archive, own, files)
 
+    def pickle(self, number: int) -> Path:
+        """Return the pipeline of a version as joblib dumps it."""
+        return self.folder / f"{number % 2}.joblib"
+
     def _digest(self, which: int) -> str:
         return (self.folder / f"{which}.digest").read_text()
 
@@ -57,6 +62,7 @@ def make(name: str, folder: Path) -> Two:
     for which in (0, 1):
         estimator = kinds[name](which)
         manifest = pack(Fitted(estimator, asked, asked), folder / f"{which}.tar")
+        joblib.dump(estimator, folder / f"{which}.joblib")
         (folder / f"{which}.digest").write_text(manifest.digest())
         answers.append(estimator.predict_proba(asked)[:, 1].tolist())
     two = Two(name, folder, asked.to_numpy().tolist(), answers)
