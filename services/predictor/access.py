@@ -14,7 +14,8 @@ class AccessLog:
     def __init__(self, *, on: bool) -> None:
         self._on = on
 
-    def note(self, path: str, status: int, started: float, **more: Any) -> None:
+    def note(self, path: str, status: int, started: float, *, method: str = "POST", **more: Any) -> None:
         """Write a line; `started` is of `time.perf_counter`, `more` is what is known of the request."""
         if self._on:
-            log.info("request", path=path, status=status, ms=round((perf_counter() - started) * 1e3, 3), **more)
+            ms = round((perf_counter() - started) * 1e3, 3)
+            log.info("request", method=method, path=path, status=status, ms=ms, **more)

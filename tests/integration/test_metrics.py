@@ -69,4 +69,5 @@ async def test_the_access_log_has_a_line_per_request_whichever_way_it_went(predi
 
     await asyncio.to_thread(wait_for, "four lines", lambda: len(lines()) == 4)
     assert [line["status"] for line in lines()] == [200, 200, 422, 404]
+    assert [line["method"] for line in lines()] == ["POST", "POST", "POST", "GET"]
     assert [line.get("version") for line in lines()] == ["1", "1", None, None]

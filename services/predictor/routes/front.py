@@ -113,7 +113,7 @@ class Front:
             if message["type"] == "http.response.start":
                 if self._gate.is_draining:
                     message["headers"] = [*message["headers"], CLOSE]
-                self._access.note(scope["path"], message["status"], started)
+                self._access.note(scope["path"], message["status"], started, method=scope["method"])
             await send(message)
 
         return watched
