@@ -12,10 +12,10 @@ class AccessLog:
     """Writes what was asked and how it ended."""
 
     def __init__(self, *, on: bool) -> None:
-        self._on = on
+        self.on = on
 
     def note(self, path: str, status: int, started: float, *, method: str = "POST", **more: Any) -> None:
         """Write a line; `started` is of `time.perf_counter`, `more` is what is known of the request."""
-        if self._on:
+        if self.on:
             ms = round((perf_counter() - started) * 1e3, 3)
             log.info("request", method=method, path=path, status=status, ms=ms, **more)

@@ -35,6 +35,7 @@ from shared.streams import prepare
 from shared.telemetry import logger
 from shared.verification import verify
 
+YOUNG = 20_000  # new objects before a collection looks at them: those of a request are no cycles, and gone by then
 SWITCH_S = 0.0005  # a thread that verifies a bundle holds up a request so long at most; Python's own is ten times that
 FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
 
@@ -142,4 +143,5 @@ def _say_ready(seat: seats.Seat) -> None:
     if not seat.ready:
         gc.collect()
         gc.freeze()
+        gc.set_threshold(YOUNG)
         seat.say_ready()

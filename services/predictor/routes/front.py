@@ -129,7 +129,8 @@ class Front:
 
     def _success(self, target: Target, champion: Champion, reply: Reply, started: float) -> Answer:
         self._meters.answered(champion, perf_counter() - started)
-        self._access.note(target.path, 200, started, model=champion.model, version=champion.version)
+        if self._access.on:
+            self._access.note(target.path, 200, started, model=champion.model, version=champion.version)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers]
         return self._answer(200, headers, reply.body)
 
