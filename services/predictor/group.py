@@ -18,7 +18,6 @@ TAKES: dict[str, set[type]] = {
 NULLABLE = {"double", "float", "string"}  # NumPy's whole numbers and booleans have no missing value
 NULL = type(None)
 LARGEST = float(np.finfo(np.float32).max)  # compiled models compute in float32
-LARGEST_SQUARE = LARGEST**2
 
 
 def is_nullable(column: Column) -> bool:
@@ -49,15 +48,9 @@ class Group:
         nulls = values.count(None) if NULL in kinds else 0
         if nulls and (_missing(array) & self._required).any():
             return None
-        if self._dtype.kind == "f" and not self._is_finite(array, len(values) - nulls):
+        if self._dtype.kind == "f" and np.count_nonzero(np.abs(array) <= LARGEST) != len(values) - nulls:
             return None  # infinite, or a NaN that was no null
         return array.astype(self._dtype, copy=False)
-
-    @staticmethod
-    def _is_finite(array: np.ndarray, known: int) -> bool:
-        """Tell whether so many values are within float32, which each is where the sum of squares is: quickly told."""
-        flat = array.reshape(-1)
-        return bool(flat.dot(flat) <= LARGEST_SQUARE) or np.count_nonzero(np.abs(array) <= LARGEST) == known
 
     def cast(self, array: np.ndarray) -> np.ndarray | None:
         """Return numbers of shape (rows, inputs) as this type, NaN being a missing value; None if one does not fit."""
