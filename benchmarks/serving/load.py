@@ -1,27 +1,34 @@
-"""The load generator, a process of its own: connections that ask without pause and check each answer.
+"""The load generator, a process of its own: connections that ask without pause; every answer is checked afterwards.
 
     python -m benchmarks.serving.load '{"system": "baton", "model": "m", "port": 8000, "questions": "q.json", ...}'
 
 Every answer has to be 200 and right, to 1e-4; all others count as errors. Prints one JSON object.
+
+It polls without ever sleeping, and looks at no answer while it measures: what a client needs to wake up and to read an
+answer would be counted as the server's, and is longer than what the fastest ones need.
 """
 
-import asyncio
+import gc
 import json
 import os
+import select
+import socket
 import sys
 import time
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import count
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import uvloop
 
 from benchmarks.serving.dialects import DIALECTS, Dialect
 
 CLOSE = 1e-4
 END_OF_HEAD = b"\r\n\r\n"
 SINGLE_ROWS = 64  # different questions, so that no answer can be another one's by luck
+AT_ONCE = 1 << 20
+SILENCE_S = 60.0
 
 Question = tuple[bytes, list[float]]
 """The bytes of a request, and the right answer."""
@@ -42,76 +49,58 @@ class Task:
     core: int
 
 
+class Answered(NamedTuple):
+    """An answer as it came, which question it is to, and when that was asked and answered, in seconds."""
+
+    question: int
+    head: bytes
+    body: bytes
+    asked: float
+    answered: float
+
+
 @dataclass
 class Outcome:
-    """Latencies in seconds, and what was wrong with answers."""
+    """What came back, and connections that ended by themselves."""
 
-    latencies: list[float] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
+    answers: list[Answered] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
-class Connection(asyncio.Protocol):
-    """Asks, waits for the answer, checks it, asks the next."""
+class Connection:
+    """Asks, collects the answer, asks the next question."""
 
-    def __init__(self, task: Task, questions: list[Question], outcome: Outcome) -> None:
-        self._dialect: Dialect = DIALECTS[task.system]
-        self._questions = cycle(questions)
+    def __init__(self, port: int, requests: list[bytes], outcome: Outcome) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._requests = requests
         self._outcome = outcome
-        self._starts = time.perf_counter() + task.warm_up
-        self._ends = self._starts + task.seconds
-        self._buffer = bytearray()
-        self.done = asyncio.get_running_loop().create_future()
+        self._numbers = count()
+        self._buffer = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask the first question."""
-        self._transport = transport
-        self._ask()
-
-    def data_received(self, data: bytes) -> None:
-        """Collect an answer."""
-        self._buffer += data
-        head_ends = self._buffer.find(END_OF_HEAD)
-        if head_ends < 0:
-            return
-        head = bytes(self._buffer[:head_ends]).lower()
-        begins = head_ends + len(END_OF_HEAD)
-        ends = begins + int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
-        if len(self._buffer) >= ends:
-            body = bytes(self._buffer[begins:ends])
-            del self._buffer[:ends]
-            self._answered(head, body)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count a connection that ended by itself."""
-        if not self.done.done():
-            self._outcome.errors.append(f"connection lost: {exc!r}")
-            self.done.set_result(None)
-
-    def _ask(self) -> None:
-        request, self._expected = next(self._questions)
+    def ask(self) -> None:
+        """Ask the next question."""
+        self._question = next(self._numbers) % len(self._requests)
         self._asked = time.perf_counter()
-        self._transport.write(request)  # type: ignore[attr-defined]
+        self.socket.sendall(self._requests[self._question])
 
-    def _answered(self, head: bytes, body: bytes) -> None:
-        now = time.perf_counter()
-        if fault := self._fault(head, body):
-            self._outcome.errors.append(fault)
-        elif self._starts <= self._asked and now <= self._ends:
-            self._outcome.latencies.append(now - self._asked)
-        if now < self._ends:
-            self._ask()
-        else:
-            self.done.set_result(None)
-            self._transport.close()
+    def read(self) -> bool:
+        """Read what came; return whether the answer is there, or will never be."""
+        data = self.socket.recv(AT_ONCE)
+        self._buffer += data
+        head, end, body = self._buffer.partition(END_OF_HEAD)
+        if end and len(body) >= length_of(head):
+            self._outcome.answers.append(Answered(self._question, head, body, self._asked, time.perf_counter()))
+            self._buffer = b""
+            return True
+        if not data:
+            self._outcome.lost.append("connection lost")
+        return not data
 
-    def _fault(self, head: bytes, body: bytes) -> str | None:
-        if not head.startswith(b"http/1.1 200"):
-            return f"{head[:40]!r} {body[:200]!r}"
-        answer = self._dialect.answer(body)
-        if len(answer) != len(self._expected):
-            return f"{len(answer)} answers to {len(self._expected)} rows"
-        off = max(abs(got - right) for got, right in zip(answer, self._expected, strict=True))
-        return None if off < CLOSE else f"off by {off}"
+
+def length_of(head: bytes) -> int:
+    """Return the length of the body that a head announces."""
+    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
 
 
 def questions_of(task: Task) -> list[Question]:
@@ -122,31 +111,76 @@ def questions_of(task: Task) -> list[Question]:
     return [(dialect.request(known["rows"][rows], task.model), known["answers"][rows]) for rows in slices]
 
 
-async def run(task: Task, questions: list[Question]) -> dict[str, object]:
+def ask(connections: list[Connection], outcome: Outcome, ends: float) -> None:
+    """Ask over all connections until `ends`, by `time.perf_counter`, or until one is lost."""
+    by_number = {connection.socket.fileno(): connection for connection in connections}
+    poll = select.epoll()
+    for number, connection in by_number.items():
+        poll.register(number, select.EPOLLIN)
+        connection.ask()
+    latest = ends + SILENCE_S
+    while by_number and not outcome.lost and time.perf_counter() < latest:
+        for number, _ in poll.poll(0):
+            if not by_number[number].read():
+                continue
+            if time.perf_counter() < ends:
+                by_number[number].ask()
+            else:
+                del by_number[number]
+    poll.close()
+
+
+def run(task: Task, questions: list[Question]) -> dict[str, object]:
     """Ask as long as the task says; return the figures."""
-    outcome, loop = Outcome(), asyncio.get_running_loop()
-    connections = [
-        await loop.create_connection(lambda: Connection(task, questions, outcome), "127.0.0.1", task.port)
-        for _ in range(task.connections)
+    outcome = Outcome()
+    requests = [request for request, _ in questions]
+    connections = [Connection(task.port, requests, outcome) for _ in range(task.connections)]
+    starts = time.perf_counter() + task.warm_up
+    ask(connections, outcome, starts + task.seconds)
+    for connection in connections:
+        connection.socket.close()
+    return figures(task, outcome, [right for _, right in questions], starts)
+
+
+def figures(task: Task, outcome: Outcome, right: list[list[float]], starts: float) -> dict[str, object]:
+    """Check every answer; count the right ones that were asked for and given within the time that counts."""
+    faults = [fault(DIALECTS[task.system], each, right[each.question]) for each in outcome.answers]
+    errors = outcome.lost + [found for found in faults if found]
+    ends = starts + task.seconds
+    latencies = [
+        each.answered - each.asked
+        for each, found in zip(outcome.answers, faults, strict=True)
+        if not found and starts <= each.asked and each.answered <= ends
     ]
-    await asyncio.gather(*(protocol.done for _, protocol in connections))
-    if not outcome.latencies:
-        outcome.errors.append(f"no right answer within {task.seconds:g} s")
-    p50, p99 = np.percentile(outcome.latencies or [0], [50, 99]) * 1e3
+    if not latencies:
+        errors.append(f"no right answer within {task.seconds:g} s")
+    p50, p99 = np.percentile(latencies or [0], [50, 99]) * 1e3
     return {
-        "rps": len(outcome.latencies) / task.seconds,
+        "rps": len(latencies) / task.seconds,
         "p50_ms": float(p50),
         "p99_ms": float(p99),
-        "errors": len(outcome.errors),
-        "first_error": outcome.errors[0] if outcome.errors else "",
+        "errors": len(errors),
+        "first_error": errors[0] if errors else "",
     }
+
+
+def fault(dialect: Dialect, each: Answered, right: list[float]) -> str | None:
+    """Say what is wrong with an answer, None if nothing is."""
+    if not each.head.lower().startswith(b"http/1.1 200"):
+        return f"{each.head[:40]!r} {each.body[:200]!r}"
+    answer = dialect.answer(each.body)
+    if len(answer) != len(right):
+        return f"{len(answer)} answers to {len(right)} rows"
+    off = max(abs(got - expected) for got, expected in zip(answer, right, strict=True))
+    return None if off < CLOSE else f"off by {off}"
 
 
 def main() -> None:
     """Carry out the task in the first argument."""
     task = Task(**json.loads(sys.argv[1]))
     os.sched_setaffinity(0, {task.core})
-    sys.stdout.write(json.dumps(uvloop.run(run(task, questions_of(task)))))
+    gc.disable()
+    sys.stdout.write(json.dumps(run(task, questions_of(task))))
 
 
 if __name__ == "__main__":

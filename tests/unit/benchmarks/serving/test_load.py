@@ -63,7 +63,7 @@ def task(folder: Path, port: int, connections: int = 2) -> Task:
 async def figures(folder: Path, answer: Answer) -> dict[str, Any]:
     async with server(answer) as port:
         asked = task(folder, port)
-        return await run(asked, questions_of(asked))
+        return await asyncio.to_thread(run, asked, questions_of(asked))
 
 
 async def test_right_answers_are_counted(tmp_path: Path) -> None:
