@@ -21,6 +21,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._reader = Reader()
         self._is_between = True  # uvicorn's parser waits for the first byte of a request
+        self._answered_at = 0.0  # by the loop's clock, the last answer that was given at once
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that came whole, if its answer is a matter of a moment."""
@@ -62,6 +63,20 @@ class Connection(HttpToolsProtocol):
         status, headers, body = answer
         head = [name + b": " + value + b"\r\n" for name, value in [*self.server_state.default_headers, *headers]]
         self.transport.write(b"".join([STATUS_LINE[status], *head, b"\r\n", body]))
+        self.server_state.total_requests += 1
+        self._answered_at = self.loop.time()
         if CLOSE in headers:
             self.transport.close()
-        self.on_response_complete()
+        elif self.timeout_keep_alive_task is None:
+            self._keep_alive_for(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Leave a client that asks nothing for too long; a timer per request would take longer than its JSON."""
+        rest_s = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if rest_s > 0:
+            self._keep_alive_for(rest_s)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _keep_alive_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

@@ -148,6 +148,17 @@ async def test_who_says_nothing_for_a_while_is_left(heart: Predictor) -> None:
         assert await client.has_ended()
 
 
+async def test_who_goes_on_asking_is_not_left(heart: Predictor) -> None:
+    clock = asyncio.get_running_loop().time
+    async with connected(heart) as client:
+        client.keeps_alive_for(0.5)
+        ends = clock() + 1.2
+        while clock() < ends:
+            client.send(b"".join(request("/predict", b'{"x": 1}')))
+            await client.answer()
+        assert await client.has_ended()
+
+
 @pytest.mark.parametrize(("more", "version"), [((b"connection: close",), b"1.1"), ((), b"1.0")])
 async def test_who_asks_for_it_is_left_after_the_answer(
     heart: Predictor, more: tuple[bytes, ...], version: bytes
