@@ -34,16 +34,15 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers; the predictor has its core alone, and the registry yields to the load on the other."""
-    with (
-        nats_server(folder) as nats,
-        postgres_server(folder) as database,
-        mlflow_server(folder, database) as tracking,
-    ):
-        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_IDLE)
-        with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
-            place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
-            yield Servers(database, tracking, nats, predictor)
+    """Start all servers. The predictor has its core alone; MLflow, which works most, yields to the load on the other."""
+    with nats_server(folder) as nats, postgres_server(folder) as database:
+        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
+        before = tree(psutil.Process())
+        with mlflow_server(folder, database) as tracking:
+            place(tree(psutil.Process()) - before, LOAD_CORE, os.SCHED_IDLE)
+            with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
+                place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
+                yield Servers(database, tracking, nats, predictor)
 
 
 def tree(process: psutil.Process) -> set[psutil.Process]:
