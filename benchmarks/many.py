@@ -2,8 +2,8 @@
 
     ./task bench -- many [--models 300] [--seconds 3]
 
-`cold` fetches every bundle from the bus, `warm` finds them in its disk cache. Writes the part `many` of
-`benchmarks/results/<date>.json` and the same as Markdown.
+`cold` fetches every bundle from the bus, `warm` finds them in its disk cache, `lazy` knows all models and loads the one
+that is asked for. Writes the part `many` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
 import argparse
@@ -57,10 +57,10 @@ async def promote(nats_url: str, two: Two, count: int) -> None:
 
 
 @contextmanager
-def started(nats_url: str, folder: Path) -> Iterator[tuple[Predictor, float]]:
+def started(nats_url: str, folder: Path, loading: str) -> Iterator[tuple[Predictor, float]]:
     """Run one worker on one core; yield it when it is ready, with the seconds that took."""
     began = time.monotonic()
-    with predictor_process(nats_url, folder, PREDICTOR_WORKERS="1") as predictor:
+    with predictor_process(nats_url, folder, PREDICTOR_WORKERS="1", BATON_LOADING=loading) as predictor:
         yield predictor, time.monotonic() - began
 
 
@@ -74,12 +74,12 @@ def loaded(predictor: Predictor, two: Two, connections: int, seconds: float) -> 
 
 
 def measure(two: Two, folder: Path, count: int, seconds: float) -> Iterator[Row]:
-    """Yield the lines of a worker that has nothing in its cache, and of one that has everything."""
+    """Yield the lines of a worker that has nothing in its cache, of one that has everything, and of a lazy one."""
     folder.mkdir()
     with nats_server(folder) as nats_url:
         asyncio.run(promote(nats_url, two, count))
-        for cache in ("cold", "warm"):
-            with started(nats_url, folder) as (predictor, start_s):
+        for cache, loading in (("cold", "eager"), ("warm", "eager"), ("lazy", "lazy")):
+            with started(nats_url, folder, loading) as (predictor, start_s):
                 (worker,) = predictor.workers()
                 one, many = (loaded(predictor, two, connections, seconds) for connections in (1, 16))
                 yield {

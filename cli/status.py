@@ -41,8 +41,9 @@ def worker_table(workers: list[dict[str, Any]]) -> Table:
         name = (escape(worker["predictor"]), str(worker["worker"]))
         first = (*name, MARKS[worker["state"]], f"{worker['heard_s_ago']:.0f} s ago")
         for model, served in sorted(worker["models"].items()) or [("-", {})]:
+            shown = model if served.get("loaded", True) else f"{model} (not loaded)"
             cells = ("-" if served.get(key) is None else str(served[key]) for key in ("version", "generation", "lag"))
-            table.add_row(*first, escape(model), *cells)
+            table.add_row(*first, escape(shown), *cells)
     return table
 
 

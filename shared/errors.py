@@ -90,6 +90,18 @@ class NoChampionError(BatonError):
     """The model exists but has no champion yet."""
 
 
+class NotLoadedError(BatonError):
+    """The model's champion is loaded for whoever asks for it first; `model` is its name."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"{model} was not loaded: the predictor's log says why")
+        self.model = model
+
+
+class NotServedError(BatonError):
+    """The model's champion did not pass a check here, or cannot be fetched, and no former one is loaded."""
+
+
 class AmbiguousModelError(BatonError):
     """Several models are served and the request names none."""
 

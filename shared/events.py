@@ -274,13 +274,14 @@ class ModelRejected(Event):
 
 
 class ServedModel(BaseModel):
-    """One line of a heartbeat."""
+    """One line of a heartbeat; what is not `loaded` is loaded for whoever asks for it first."""
 
     model_config = ConfigDict(frozen=True)
 
     model: str
     version: str
     generation: int
+    loaded: bool = True
 
 
 class PredictorAlive(Event):

@@ -41,6 +41,7 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
         worker.meters,
         settings=settings,
         status=worker.status,
+        load=worker.load,
         lifespan=lifespan,
     )
 

@@ -9,7 +9,7 @@ from functools import partial
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.reporter import Reporter
-from services.predictor.slot import Champion, Order, Slots
+from services.predictor.slot import Champion, Order, Slot, Slots
 from shared.errors import BundleError
 from shared.events import ModelPromoted, ModelWithdrawn
 from shared.telemetry import logger
@@ -28,7 +28,7 @@ class Follower:
 
     A change that was overtaken by a newer one while it waited is left out. A bundle that cannot be downloaded is asked
     for again until it is there or a newer change comes; one that fails a check is rejected for good. Whatever else goes
-    wrong is tried again.
+    wrong is tried again. Champions of lazy slots are only taken note of, until somebody asks for the model.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Follower:
         self._wanted: dict[str, Change] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._applying: set[asyncio.Task[None]] = set()
+        self._loading: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
     async def restore(self) -> None:
@@ -61,11 +62,15 @@ class Follower:
             log.exception("cached champion not served", model=model)
         else:
             self._orders[model].advance(change.ledger, change.generation)
+            self._wanted[model] = change
 
     async def _serve_again(self, model: str, change: Change) -> None:
         slot = self._slots.of(model)
         if isinstance(change, ModelWithdrawn):
             slot.withdraw(change.ledger, change.generation)
+            return
+        if slot.is_lazy:
+            self._announce(slot, change)
             return
         champion = _champion(model, change, await self._cache.verified(change.bundle, None))
         slot.swap(champion)
@@ -79,6 +84,18 @@ class Follower:
         if self._orders[model].advance(change.ledger, change.generation):
             self._wanted[model] = change
             self._begin(model, change, attempt=1)
+
+    async def load(self, model: str) -> Champion:
+        """Return a model's champion, loaded for whoever asks first; all who ask meanwhile wait for the same load.
+
+        From now on the model is followed as an eager one. Raise what keeps its champion from being served.
+        """
+        if model not in self._loading:
+            self._slots.of(model).is_lazy = False
+            self._loading[model] = self._begin(model, self._wanted[model], attempt=1)
+            self._loading[model].add_done_callback(lambda _: self._loading.pop(model))
+        await asyncio.wait([self._loading[model]])
+        return self._slots.champion(model)
 
     def knows(self, model: str, ledger: str, generation: int) -> bool:
         """Tell whether a change, or a later one, was taken note of, or need not be."""
@@ -96,12 +113,11 @@ class Follower:
             task.cancel()
         await asyncio.gather(*self._applying, return_exceptions=True)
 
-    def _begin(self, model: str, change: Change, attempt: int) -> None:
-        if self._stopping:
-            return
+    def _begin(self, model: str, change: Change, attempt: int) -> asyncio.Task[None]:
         task = asyncio.create_task(self._apply(model, change, attempt))
         self._applying.add(task)
         task.add_done_callback(partial(self._ended, model, change, attempt))
+        return task
 
     def _ended(self, model: str, change: Change, attempt: int, task: asyncio.Task[None]) -> None:
         self._applying.discard(task)
@@ -115,35 +131,45 @@ class Follower:
 
     async def _apply(self, model: str, change: Change, attempt: int) -> None:
         async with self._turns[model]:
-            if self._wanted[model] is not change:
+            slot = self._slots.of(model)
+            if self._stopping or self._wanted[model] is not change:
                 return
             if isinstance(change, ModelWithdrawn):
-                self._slots.of(model).withdraw(change.ledger, change.generation)
+                slot.withdraw(change.ledger, change.generation)
                 log.info("withdrawn", model=model, generation=change.generation, reason=change.reason)
+            elif slot.is_lazy:
+                self._announce(slot, change)
             elif not await self._promote(model, change, attempt):
                 return
             await self._remember(model, change)
 
+    def _announce(self, slot: Slot, promoted: ModelPromoted) -> None:
+        slot.announce(promoted)
+        self._reporter.known(slot.model, promoted)
+
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
+        slot = self._slots.of(model)
         prefetched = self._challengers.ready(model, promoted.bundle.digest)
         try:
             verified = await self._challengers.get(model, promoted.bundle)
         except BundleError as error:
+            slot.fail(promoted, error)
             self._reporter.rejected(promoted, model, error)
             if error.check == "download":
                 self._begin_later(model, promoted, attempt)
             return False
         started = time.perf_counter()
         champion = _champion(model, promoted, verified)
-        self._slots.of(model).swap(champion)
-        swap_ms = (time.perf_counter() - started) * 1e3
+        is_swap = slot.unloaded is None
+        slot.swap(champion)
+        swap_ms = (time.perf_counter() - started) * 1e3 if is_swap else None
         self._reporter.serving(promoted, champion, prefetched=prefetched, swap_ms=swap_ms)
         return True
 
     async def _remember(self, model: str, change: Change) -> None:
         try:
             await asyncio.to_thread(self._cache.remember, model, change)
-            if isinstance(change, ModelPromoted):
+            if isinstance(change, ModelPromoted) and not self._slots.of(model).is_lazy:
                 await self._challengers.keep(change.bundle)
         except (BundleError, OSError):  # a full disk must not keep a champion from serving
             log.exception("champion is served but not remembered for the next start", model=model)

@@ -79,10 +79,9 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
 
 
 async def prefetch(model: str, run: RunFinished, challengers: Challengers, slots: Slots) -> None:
-    """Have a challenger at hand, if its model is served here."""
-    if not slots.serves(model):
+    """Have a challenger at hand, if its model is served here, and loaded without being asked for."""
+    if not slots.serves(model) or slots.of(model).is_lazy:
         return
-    slots.of(model)
     try:
         await challengers.get(model, run.bundle)
     except BundleError as error:

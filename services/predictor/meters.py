@@ -95,11 +95,11 @@ class Meters:
         """Count a swap to a champion."""
         delay_s = (champion.since - promoted.committed_at).total_seconds()
         self._swaps.labels(champion.model, str(prefetched).lower()).observe(delay_s)
-        self.serves(champion)
+        self.serves(champion.model, champion.generation)
 
-    def serves(self, champion: Champion) -> None:
+    def serves(self, model: str, generation: int) -> None:
         """Note what is served of a model."""
-        self._generation.labels(champion.model).set(champion.generation)
+        self._generation.labels(model).set(generation)
 
     def rejected(self, check: str) -> None:
         """Count a version that failed a check."""

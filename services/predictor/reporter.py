@@ -26,7 +26,10 @@ class Reporter:
         self._queue: asyncio.Queue[tuple[str, ModelServing | ModelRejected]] = asyncio.Queue()
 
     def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None) -> None:
-        """Say that requests are answered by a champion from now on; `swap_ms` is None if they were before a restart."""
+        """Say that requests are answered by a champion from now on.
+
+        `swap_ms` is None where nothing was swapped: after a restart, and for whoever asked first.
+        """
         report = ModelServing(
             **self._about(promoted),
             prefetched=prefetched,
@@ -35,13 +38,18 @@ class Reporter:
             swap_ms=swap_ms or 0.0,
             delay_ms=(champion.since - promoted.committed_at).total_seconds() * 1e3,
         )
-        self._meters.serves(champion)
+        self._meters.serves(champion.model, champion.generation)
         if swap_ms is not None:
             self._meters.swapped(champion, promoted, prefetched=prefetched)
             about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
             tracing.record("swap", promoted.request_id, promoted.committed_at, **about)
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
+
+    def known(self, model: str, promoted: ModelPromoted) -> None:
+        """Note that a champion is loaded as soon as somebody asks for it."""
+        self._meters.serves(model, promoted.generation)
+        log.info("known", model=model, version=promoted.version, generation=promoted.generation)
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""

@@ -3,7 +3,7 @@
 import json
 import socket
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
@@ -22,6 +22,9 @@ class PredictorSettings(ServiceSettings):
     default_model: str | None = Field(default=None, description="the model that /predict means")
     models: Annotated[frozenset[str] | None, NoDecode] = Field(
         default=None, min_length=1, description="the only models that are served and prefetched here"
+    )
+    loading: Literal["eager", "lazy"] = Field(
+        default="eager", description="whether a champion is loaded when it is promoted, or when it is first asked for"
     )
     max_body_bytes: int = Field(default=10_000_000, gt=0)
     max_rows: int = Field(default=10_000, gt=0)

@@ -47,7 +47,7 @@ class Worker:
 
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
-        self.slots = Slots(settings.default_model, settings.models)
+        self.slots = Slots(settings.default_model, settings.models, are_lazy=settings.loading == "lazy")
         self.executor = Executor(settings.max_batch_rows)
         self.gate = Gate(settings.max_requests)
         self.meters = Meters()
@@ -62,6 +62,7 @@ class Worker:
         self._reporter = Reporter(self._bus, self.meters, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
+        self.load = self._follower.load
         self._champions = subscribe(self.broker, self._follower, challengers, self.slots)
         document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._seat: seats.Seat | None = None
@@ -114,7 +115,7 @@ class Worker:
             await self._follower.settled()
             _say_ready(seat)
             self._link = "connected"
-            log.info("following", worker=seat.index, served=[champion.model for champion in self.slots.champions])
+            log.info("following", worker=seat.index, served=self.slots.served)
 
     async def _connect(self, seat: seats.Seat) -> None:
         """Connect and subscribe, however long it takes; what the cache remembered is served meanwhile."""
@@ -122,7 +123,7 @@ class Worker:
             if await self._connected_within(deadline_s):
                 return
             self._link = "unreachable"
-            if self.slots.champions:
+            if self.slots.served:
                 _say_ready(seat)
             await asyncio.sleep(1)
 

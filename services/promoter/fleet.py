@@ -11,10 +11,11 @@ LOST_S = 600.0  # how long one that fell silent is shown
 
 @dataclass(frozen=True)
 class Serving:
-    """What a worker said of a model last."""
+    """What a worker said of a model last; it may be one that it loads for whoever asks for it first."""
 
     version: str
     generation: int
+    loaded: bool = True
 
 
 @dataclass
@@ -59,7 +60,9 @@ class Fleet:
         """Note a heartbeat: it says all that the worker serves."""
         worker = self._heard(event.predictor, event.worker, event.ttl_s)
         worker.only = event.only
-        worker.models = {served.model: Serving(served.version, served.generation) for served in event.models}
+        worker.models = {
+            served.model: Serving(served.version, served.generation, served.loaded) for served in event.models
+        }
 
     def workers(self) -> list[dict[str, Any]]:
         """Return the workers in order; `state` is `serving`, or `lost` after their time to live."""

@@ -11,6 +11,8 @@ from shared.errors import (
     BatonError,
     InputError,
     NoChampionError,
+    NotLoadedError,
+    NotServedError,
     OverdueError,
     OverloadedError,
     PredictionError,
@@ -44,6 +46,8 @@ STATUSES: dict[type[BatonError], int] = {
     InputError: 422,
     PredictionError: 422,
     NoChampionError: 503,
+    NotLoadedError: 503,
+    NotServedError: 503,
     OverloadedError: 503,
     OverdueError: 504,
 }
@@ -57,7 +61,7 @@ def status_of(error: BatonError) -> int:
 
 def headers_of(error: BatonError) -> dict[str, str]:
     """Return the headers that go with an error: when to come again, or that the rest of the body is not read."""
-    if isinstance(error, OverloadedError | NoChampionError):
+    if status_of(error) == 503:
         return {"retry-after": str(RETRY_AFTER_S)}
     return {"connection": "close"} if isinstance(error, TooLargeError | TooSlowError) else {}
 

@@ -1,6 +1,6 @@
 """The predictor's HTTP interface as a whole."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -22,7 +22,7 @@ from services.predictor.routes.openinference import PREFIX, OpenInference, named
 from services.predictor.routes.scoring import Scoring
 from services.predictor.routes.state import State
 from services.predictor.settings import PredictorSettings
-from services.predictor.slot import Slots
+from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 from shared.errors import BatonError
 
@@ -37,11 +37,15 @@ def make_api(
     *,
     settings: PredictorSettings,
     status: Callable[[], Status],
+    load: Callable[[str], Awaitable[Champion]],
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Front:
-    """Return an application that answers from slots; it starts nothing but what `lifespan` does."""
+    """Return an application that answers from slots; it starts nothing but what `lifespan` does.
+
+    `load` brings a champion into its slot that is not loaded yet.
+    """
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
-    state, metadata = State(slots, meters, status), Metadata(slots, status)
+    state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
     rest = Starlette(
         routes=[*openapi.routes(), *metadata.routes(), *state.routes()],
@@ -64,7 +68,7 @@ def make_api(
                 return Target(path, protocol, path[len("/models/") : -len(end)])
         return None
 
-    return Front(find, slots, executor, gate, meters, settings=settings, rest=rest)
+    return Front(find, slots, executor, gate, meters, settings=settings, load=load, rest=rest)
 
 
 async def _refused(request: Request, error: BatonError) -> Response:

@@ -4,7 +4,7 @@ One data plane for every protocol: limits, champion, columns, runtime, answer.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +18,7 @@ from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.whole import Whole
-from shared.errors import BatonError, OverdueError
+from shared.errors import BatonError, NotLoadedError, OverdueError
 from shared.telemetry import logger
 
 CLOSE = (b"connection", b"close")
@@ -61,6 +61,7 @@ class Front:
         meters: Meters,
         *,
         settings: PredictorSettings,
+        load: Callable[[str], Awaitable[Champion]],
         rest: ASGIApp,
     ) -> None:
         self._find = find
@@ -71,6 +72,7 @@ class Front:
         self._access = AccessLog(on=settings.access_log)
         self._max_bytes = settings.max_body_bytes
         self._limit_s = settings.request_timeout_s
+        self._load = load
         self._rest = rest
 
     def at_once(self, whole: Whole) -> Answer | None:
@@ -88,6 +90,8 @@ class Front:
                 if not is_quick(champion.verified, question.columns):
                     return None
                 reply = question.write(predicted(champion.verified, question.columns))
+        except NotLoadedError:
+            return None
         except Exception as error:
             return self._failure(target, error, started)
         return self._success(target, champion, reply, started)
@@ -152,17 +156,26 @@ class Front:
         return status, headers, body
 
     async def _reply(self, target: Target, scope: Scope, receive: Receive) -> tuple[Champion, Reply]:
-        champion = None
+        body = champion = None
         try:
             async with asyncio.timeout(self._limit_s):
                 body = await self._body(receive)
-                champion = self._champion(target)
+                try:
+                    champion = self._champion(target)
+                except NotLoadedError as error:
+                    champion = (await self._load(error.model)).of_version(target.version)
                 call = Call(body, scope["headers"], target.model, target.version)
                 return champion, await self._asked(target.protocol, call, champion)
         except TimeoutError:
-            if champion is None:
-                raise TooSlowError(f"the body did not arrive within {self._limit_s:g} s") from None
-            raise OverdueError(f"{champion.model} did not answer within {self._limit_s:g} s") from None
+            raise self._late(body, champion) from None
+
+    def _late(self, body: bytes | None, champion: Champion | None) -> BatonError:
+        """Return the error for a request that took too long, by how far it came."""
+        if body is None:
+            return TooSlowError(f"the body did not arrive within {self._limit_s:g} s")
+        if champion is None:
+            return OverdueError(f"the model was not loaded within {self._limit_s:g} s: ask again, it goes on loading")
+        return OverdueError(f"{champion.model} did not answer within {self._limit_s:g} s")
 
     def _champion(self, target: Target) -> Champion:
         if target.model is None:

@@ -1,6 +1,7 @@
 """What the Open Inference Protocol V2 tells about server and models."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from services.predictor.routes.operations import told
 from services.predictor.routes.outputs import outputs_of
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
+from shared.errors import NotLoadedError, OverdueError
 
 PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_skops", "pyfunc": "mlflow_pyfunc"}
 
@@ -21,9 +23,13 @@ PLATFORMS = {"onnx": "onnx_onnxv1", "sklearn": "sklearn_skops", "pyfunc": "mlflo
 class Metadata:
     """`GET /v2/...`."""
 
-    def __init__(self, slots: Slots, status: Callable[[], Status]) -> None:
+    def __init__(
+        self, slots: Slots, status: Callable[[], Status], load: Callable[[str], Awaitable[Champion]], limit_s: float
+    ) -> None:
         self._slots = slots
         self._status = status
+        self._load = load
+        self._limit_s = limit_s
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -48,10 +54,22 @@ class Metadata:
         return answer({"ready": ready}, 200 if ready else 400)
 
     async def model(self, request: Request) -> Response:
-        """Tell the inputs and outputs of a model, or whether it is served."""
+        """Tell the inputs and outputs of a model, which loads it if need be, or whether it is served."""
         name, version, verb = named_in(request.scope["raw_path"])
-        champion = self._slots.champion(name).of_version(version)
-        return answer({"name": champion.model, "ready": True} if verb == "ready" else described(champion))
+        if verb == "ready":
+            self._slots.check(name, version)
+            return answer({"name": name, "ready": True})
+        return answer(described((await self._champion(name)).of_version(version)))
+
+    async def _champion(self, model: str) -> Champion:
+        try:
+            return self._slots.champion(model)
+        except NotLoadedError:
+            try:
+                async with asyncio.timeout(self._limit_s):
+                    return await self._load(model)
+            except TimeoutError:
+                raise OverdueError(f"{model} was not loaded within {self._limit_s:g} s") from None
 
     def schemas(self) -> Document:
         """Return no schemas: the protocol's own are well known."""

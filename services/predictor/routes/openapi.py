@@ -56,7 +56,7 @@ class OpenApi:
         served = [(champion.model, champion.ledger, champion.generation) for champion in self._slots.champions]
         if served != self._served:
             self._document, self._served = self._made(), served
-        return answer(self._document)
+        return answer(self._document | {"info": _info([model for model, _ in self._slots.unloaded])})
 
     async def page(self, _: Request) -> Response:
         """Answer a page to browse the document."""
@@ -70,10 +70,18 @@ class OpenApi:
             paths |= part.fixed(self._default())
             for champion in self._slots.champions:
                 paths |= part.of_model(quote(champion.model, safe=""), champion)
-        return {"openapi": "3.1.0", "info": INFO, "paths": paths, "components": {"schemas": schemas}}
+        return {"openapi": "3.1.0", "paths": paths, "components": {"schemas": schemas}}
 
     def _default(self) -> Champion | None:
         try:
             return self._slots.default()
         except BatonError:
             return None
+
+
+def _info(unloaded: Sequence[str]) -> Document:
+    """Say what is described, and of which models it will be once somebody has asked for them."""
+    if not unloaded:
+        return INFO
+    more = f"Not loaded yet, and described once they were asked for: {', '.join(unloaded)}."
+    return INFO | {"description": f"{INFO['description']} {more}"}

@@ -12,7 +12,7 @@ from services.predictor.meters import CONTENT_TYPE, Meters
 from services.predictor.routes.answers import answer
 from services.predictor.routes.openapi import VERSION, Document
 from services.predictor.routes.operations import told
-from services.predictor.slot import Champion, Slots
+from services.predictor.slot import Champion, Slot, Slots
 from services.predictor.status import Status
 
 
@@ -57,13 +57,13 @@ class State:
 
     async def models(self, _: Request) -> Response:
         """Every model that was heard of, and who answers for it."""
-        described = [_described(model, self._slots.of(model).champion) for model in self._slots.models]
+        described = [_described(self._slots.of(model)) for model in self._slots.models]
         return answer({"worker": self._status().worker, "models": described})
 
     async def model(self, request: Request) -> Response:
         """One model, and who answers for it."""
         model = request.path_params["model"]
-        return answer(_described(model, self._slots.known(model).champion))
+        return answer(_described(self._slots.known(model)))
 
     async def health(self, _: Request) -> Response:
         """Whether this worker lives, and how many of the predictor's workers are ready."""
@@ -74,8 +74,7 @@ class State:
     async def ready(self, _: Request) -> Response:
         """Whether this worker serves what is champion: 200, or 503 with what is missing."""
         now = self._status()
-        models = [champion.model for champion in self._slots.champions]
-        body = {"ready": now.ready, "bus": now.bus, "models": models}
+        body = {"ready": now.ready, "bus": now.bus, "models": self._slots.served}
         return answer(body, 200 if now.ready else 503)
 
     async def metrics(self, _: Request) -> Response:
@@ -91,15 +90,23 @@ class State:
         return PlainTextResponse(VERSION)
 
 
-def _described(model: str, champion: Champion | None) -> dict[str, Any]:
-    if champion is None:
-        return {"model": model, "version": None}
+def _described(slot: Slot) -> dict[str, Any]:
+    problem = {} if slot.problem is None else {"problem": slot.problem}
+    if slot.champion is not None:
+        return {"model": slot.model, **_of_loaded(slot.champion), **problem}
+    if slot.unloaded is not None:
+        said = slot.unloaded.model_dump(include={"version", "generation", "ledger"})
+        return {"model": slot.model, **said, "loaded": False, "digest": slot.unloaded.bundle.digest, **problem}
+    return {"model": slot.model, "version": None, **problem}
+
+
+def _of_loaded(champion: Champion) -> dict[str, Any]:
     manifest = champion.verified.manifest
     return {
-        "model": model,
         "version": champion.version,
         "generation": champion.generation,
         "ledger": champion.ledger,
+        "loaded": True,
         "since": champion.since.isoformat(),
         "digest": champion.digest,
         "runtime": manifest.runtime,

@@ -12,6 +12,7 @@ from services.predictor.routes.api import make_api
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
+from shared.errors import NotLoadedError
 from shared.verification import verify
 
 READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="connected")
@@ -30,10 +31,20 @@ class Predictor:
             max_rows=ROWS_INLINE + 1, max_body_bytes=10_000, request_timeout_s=request_timeout_s
         )
         self.api = make_api(
-            self.slots, self.executor, self.gate, Meters(), settings=settings, status=lambda: self.status
+            self.slots,
+            self.executor,
+            self.gate,
+            Meters(),
+            settings=settings,
+            status=lambda: self.status,
+            load=lambda model: self.load(model),  # noqa: PLW0108 - tests replace it
         )
         transport = httpx.ASGITransport(self.api)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://predictor")
+
+    async def load(self, model: str) -> Champion:
+        """Serve a champion that is not loaded yet; a test puts its own here."""
+        raise NotLoadedError(model)
 
     def serve(self, model: str, bundle: tuple[Path, str], version: str = "1") -> Champion:
         archive, digest = bundle

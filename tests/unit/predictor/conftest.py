@@ -45,13 +45,14 @@ class Parts:
     deadline_s: float = 30
     cache_bytes: int = 10**9
     only: frozenset[str] | None = None
+    are_lazy: bool = False
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
         self.meters = Meters()
         self.cache = Cache(self.folder / "cache", Verifier(self.deadline_s, self.verify), self.meters, self.cache_bytes)
         self.cache.prepare()
-        self.slots = Slots(only=self.only)
+        self.slots = Slots(only=self.only, are_lazy=self.are_lazy)
         self.challengers = Challengers(self.cache, self.bus, keep=2)
         self.reporter = Reporter(self.bus, self.meters, settings)
         self.follower = Follower(self.cache, self.challengers, self.slots, self.reporter, retry_s=0.01)

@@ -23,8 +23,8 @@ def test_an_older_generation_never_replaces_a_newer_one() -> None:
     for event in (serving("2", 5), serving("1", 4), serving("1", 1, worker=1)):
         fleet.serving("m", event)
     assert [worker["models"]["m"] for worker in fleet.workers()] == [
-        {"version": "2", "generation": 5},
-        {"version": "1", "generation": 1},
+        {"version": "2", "generation": 5, "loaded": True},
+        {"version": "1", "generation": 1, "loaded": True},
     ]
 
 
@@ -44,7 +44,7 @@ def test_a_heartbeat_says_everything_and_silence_loses_it() -> None:
     clock = Clock()
     fleet = Fleet(clock, patience_s=5)
     fleet.serving("old", serving("1", 1))
-    served = ServedModel(model="m", version="2", generation=3)
+    served = ServedModel(model="m", version="2", generation=3, loaded=False)
     fleet.alive(PredictorAlive(predictor="p", worker=0, models=[served], only=["m"], ttl_s=10))
     clock.now = 9.0
     assert fleet.workers() == [
@@ -53,14 +53,14 @@ def test_a_heartbeat_says_everything_and_silence_loses_it() -> None:
             "worker": 0,
             "state": "serving",
             "heard_s_ago": 9.0,
-            "models": {"m": {"version": "2", "generation": 3}},
+            "models": {"m": {"version": "2", "generation": 3, "loaded": False}},
             "rejected": {},
             "only": ["m"],
         }
     ]
     clock.now = 10.0
     (lost,) = fleet.workers()
-    assert (lost["state"], lost["models"]) == ("lost", {"m": {"version": "2", "generation": 3}})
+    assert (lost["state"], lost["models"]) == ("lost", {"m": {"version": "2", "generation": 3, "loaded": False}})
     fleet.alive(PredictorAlive(predictor="p", worker=0, models=[], ttl_s=10))
     assert [worker["state"] for worker in fleet.workers()] == ["serving"]
     clock.now = 20.0 + LOST_S
