@@ -12,13 +12,15 @@ DEFAULT_DATA_DIR = Path(".baton")
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Addresses of the parts that the command line talks to."""
+    """Addresses of the parts that the command line talks to, the key for the predictor, the token for the promoter."""
 
     nats: str
     predictor: str
     promoter: str
     mlflow: str
     database: str
+    api_key: str = ""
+    token: str = ""
 
     @property
     def bus(self) -> BusSettings:
@@ -40,4 +42,6 @@ def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
         promoter=address("BATON_PROMOTER_URL", "promoter", "http://127.0.0.1:8001"),
         mlflow=address("MLFLOW_TRACKING_URI", "mlflow", "http://127.0.0.1:5000"),
         database=address("BATON_DATABASE_URL", "postgres", "postgresql://127.0.0.1:5432/baton"),
+        api_key=os.environ.get("BATON_API_KEY", ""),
+        token=os.environ.get("BATON_TOKEN") or (state.token if state else ""),
     )

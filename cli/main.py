@@ -5,10 +5,10 @@ import asyncio
 import typer
 from nats.errors import Error as NatsError
 
-from cli import backup, demo, migrate, output, predict, promote, records, stack, status, train, ui, watch
+from cli import backup, demo, keys, migrate, output, predict, promote, records, stack, status, train, ui, watch
 from shared.errors import BatonError, UnreachableError
 
-VERB_GROUPS = (stack, demo, train, promote, records, status, predict, watch, migrate, ui, backup)
+VERB_GROUPS = (stack, demo, train, promote, records, status, predict, watch, migrate, ui, backup, keys)
 
 
 def make_app() -> typer.Typer:

@@ -30,7 +30,7 @@ def predict(
 ) -> None:
     """Ask the champion for a prediction."""
     path = f"/models/{subject_token(model)}/predict" if model else "/predict"
-    answer = ask("predictor", endpoints.find(data_dir).predictor, "POST", path, _read(rows))
+    answer = ask("predictor", endpoints.find(data_dir), "POST", path, _read(rows))
     if as_json:
         return output.print_json(answer)
     for row in answer.get("predictions", [answer]):
@@ -52,7 +52,7 @@ def _read(rows: str) -> bytes:
 
 def models(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """List the models that the predictor serves."""
-    answer = ask("predictor", endpoints.find(data_dir).predictor, "GET", "/models")
+    answer = ask("predictor", endpoints.find(data_dir), "GET", "/models")
     if as_json:
         return output.print_json(answer)
     table = Table("model", "version", "generation", "runtime", "since", box=None, header_style="bold")

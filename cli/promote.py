@@ -50,7 +50,7 @@ def promote(
     where, wait_s = endpoints.find(data_dir), timeout if wait else None
     if model is not None:
         return _end(_send(where, model, command, wait_s), waited=wait, as_json=as_json)
-    names = [found["model"] for found in ask("promoter", where.promoter, "GET", "/models")["models"]]
+    names = [found["model"] for found in ask("promoter", where, "GET", "/models")["models"]]
     outcomes = asyncio.run(_send_all(where, names, command, wait_s))
     if as_json:
         output.print_json({"models": {name: outcome.as_dict() for name, outcome in outcomes.items()}})
@@ -114,13 +114,13 @@ def cleanup(
 ) -> None:
     """Delete old versions with their bundles; never the champion, the one before it, or one that awaits something."""
     if dry_run:
-        return _show_plan(endpoints.find(data_dir).promoter, model, keep, as_json=as_json)
+        return _show_plan(endpoints.find(data_dir), model, keep, as_json=as_json)
     command = _command(action="cleanup", keep=keep, actor=actor, reason=reason)
     return _do(data_dir, model, command, timeout if wait else None, as_json=as_json)
 
 
-def _show_plan(promoter: str, model: str, keep: int, *, as_json: bool) -> None:
-    plan = ask("promoter", promoter, "GET", f"/models/{subject_token(model)}/cleanup", keep=keep)
+def _show_plan(where: endpoints.Endpoints, model: str, keep: int, *, as_json: bool) -> None:
+    plan = ask("promoter", where, "GET", f"/models/{subject_token(model)}/cleanup", keep=keep)
     if as_json:
         return output.print_json(plan)
     for version in plan["deleted"]:

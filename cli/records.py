@@ -28,7 +28,7 @@ def history(
 ) -> None:
     """Show every change of a model's champion: who, when, why, both models' metrics, how long each served."""
     path = f"/models/{subject_token(model)}/history"
-    changes: list[dict[str, Any]] = ask("promoter", endpoints.find(data_dir).promoter, "GET", path, limit=limit)
+    changes: list[dict[str, Any]] = ask("promoter", endpoints.find(data_dir), "GET", path, limit=limit)
     if as_json:
         return output.print_json({"model": model, "changes": changes})
     table = Table("gen", "version", "since", "served", "by", "why", "metrics", "of the one before", box=None)
@@ -55,7 +55,7 @@ def audit(
 ) -> None:
     """Show what was champion of each model at an instant, and why."""
     instant = read_instant(at)
-    answer = ask("promoter", endpoints.find(data_dir).promoter, "GET", "/audit", at=instant.isoformat())
+    answer = ask("promoter", endpoints.find(data_dir), "GET", "/audit", at=instant.isoformat())
     if as_json:
         return output.print_json(answer)
     if not answer["models"]:

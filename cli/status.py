@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def status(data_dir: DataDir = DEFAULT_DATA_DIR, as_json: AsJson = False) -> None:
     """Show each predictor's workers with their lag, and what waits to be published or approved."""
-    answer = ask("promoter", endpoints.find(data_dir).promoter, "GET", "/status")
+    answer = ask("promoter", endpoints.find(data_dir), "GET", "/status")
     if as_json:
         return output.print_json(answer)
     output.out.print(worker_table(answer["workers"]) if answer["workers"] else "no predictor was heard")

@@ -1,10 +1,15 @@
 """Starts a container's command with its secrets and with what the user put into `baton-config`.
 
 Each file in /run/baton is an environment variable of that name; each part of /config that exists sets one.
+
+In a container a service is bound to every address, so BATON_BIND, where its port is published, says who reaches it: on
+loopback only this machine does, and nobody is asked for a key to predict or for a token to read.
 """
 
+import ipaddress
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 SECRETS, CONFIG = Path("/run/baton"), Path("/config")
@@ -16,14 +21,25 @@ CONFIGURABLE = {
 }
 
 
-def environment(secrets: Path, config: Path) -> dict[str, str]:
-    """Return the variables that a container's folders stand for."""
+ON_LOOPBACK = {"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on"}
+
+
+def environment(secrets: Path, config: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that a container's folders, and the address that its port is published on, stand for."""
     secret = {file.name: file.read_text() for file in sorted(secrets.glob("[A-Z]*"))}
     chosen = {variable: str(config / name) for name, variable in CONFIGURABLE.items() if (config / name).exists()}
-    return secret | chosen
+    return secret | chosen | (ON_LOOPBACK if is_loopback(given.get("BATON_BIND", "")) else {})
+
+
+def is_loopback(address: str) -> bool:
+    """Say whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
 
 
 if __name__ == "__main__":
     os.execvpe(  # noqa: S606 - the image's own command
-        sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG), **os.environ}
+        sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG, os.environ), **os.environ}
     )

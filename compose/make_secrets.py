@@ -6,6 +6,7 @@ modes of the files, which people of different ids have to read.
 
 import secrets
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 BUS_USERS = ("trainer", "promoter", "predictor", "client")
@@ -23,6 +24,10 @@ def make(folder: Path) -> None:
     write(folder / "nats" / "passwords.conf", "".join(f'{user}_password: "{bus[user]}"\n' for user in BUS_USERS))
     for user, password in database.items():
         write(folder / "postgres" / f"{user}_password", password)
+    for name, holder in (("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")):
+        key = f"baton_{secrets.token_urlsafe(32)}"
+        write(folder / "client" / name, key)
+        write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n")
     address = "{user}:{password}@postgres:5432/baton"
     mlflow, promoter = (address.format(user=user, password=database[user]) for user in DATABASE_USERS)
     write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}")

@@ -21,6 +21,10 @@ class ForbiddenError(BatonError):
     """The bus or a service does not let this user do what was asked."""
 
 
+class UnauthorizedError(BatonError):
+    """A request shows no key, or one that is not known."""
+
+
 class TablesError(SettingsError):
     """MLflow's tables in the database are not as the capture reads them; the message names each difference."""
 

@@ -4,6 +4,7 @@ Values come from the environment (`BATON_*`; `MLFLOW_TRACKING_URI` keeps MLflow'
 module is imported, only when a settings object is made.
 """
 
+import ipaddress
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
@@ -47,8 +48,16 @@ def load(kind: type[S], **overrides: object) -> S:
     try:
         return kind(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        faults = "; ".join(": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
         raise SettingsError(f"settings are not usable: {faults}") from error
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches an address that something is bound to."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def sqlalchemy_url(url: str) -> str:

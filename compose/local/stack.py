@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
-from compose.local import services
+from compose.local import services, tokens
 from compose.local.attached import attached_urls, check_attached
 from compose.local.child import Change, Child
 from compose.local.datadir import DataDir
@@ -52,7 +52,8 @@ class Stack:
             self._supervisor = Supervisor(self._children(ports, urls, attached), self._data, self._hear)
             async with self._supervisor.running():
                 pids = self._supervisor.pids
-                self._state = State(os.getpid(), str(self._data.root), time.monotonic() - began, urls, pids)
+                ready_s, token = time.monotonic() - began, tokens.token(self._data)
+                self._state = State(os.getpid(), str(self._data.root), ready_s, urls, pids, token=token)
                 write_state(self._data, self._state)
                 try:
                     yield self._state
@@ -83,7 +84,7 @@ class Stack:
     def _children(self, ports: Mapping[str, int], urls: Mapping[str, str], attached: Mapping[str, str]) -> list[Child]:
         bus = {"BATON_NATS_URL": urls["nats"], **self._environment}
         mlflow = {**bus, "MLFLOW_TRACKING_URI": urls["mlflow"]}
-        ledger = {**mlflow, "BATON_DATABASE_URL": urls["postgres"]}
+        ledger = {**mlflow, "BATON_DATABASE_URL": urls["postgres"], **tokens.setting(self._data)}
         scratch = {"BATON_TRAINER_DIR": str(self._data.root / "trainer")}
         cache = {"BATON_CACHE_DIR": str(self._data.root / "predictor")}
         servers: dict[str, Callable[[], Child]] = {

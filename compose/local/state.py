@@ -11,7 +11,10 @@ from compose.local.leftovers import created, is_same
 
 @dataclass(frozen=True)
 class State:
-    """The content of `stack.json`; the URL of PostgreSQL holds its password. `ready_s` is in seconds."""
+    """The content of `stack.json`; the URL of PostgreSQL holds its password. `ready_s` is in seconds.
+
+    `token` lets commands in over HTTP; it is empty where the user's own file of tokens does.
+    """
 
     pid: int
     data_dir: str
@@ -19,6 +22,7 @@ class State:
     urls: dict[str, str]
     children: dict[str, int]
     ready: bool = True
+    token: str = ""
 
     @property
     def public_urls(self) -> dict[str, str]:

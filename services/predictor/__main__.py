@@ -1,6 +1,7 @@
 """`python -m services.predictor`: the workers of one predictor on one port."""
 
 import math
+import sys
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -9,6 +10,8 @@ from services.predictor import meters
 from services.predictor.connection import Connection
 from services.predictor.settings import PredictorSettings
 from shared import settings as configuration
+from shared.errors import SettingsError
+from shared.keys import Keys
 from shared.telemetry import configure_logging
 
 
@@ -23,12 +26,22 @@ class Workers(Multiprocess):
 
 
 def main() -> None:
-    """Serve until SIGTERM or SIGINT; a worker that dies or hangs is replaced.
+    """Serve until SIGTERM or SIGINT; exit with 1 and one sentence if the settings cannot be used."""
+    try:
+        settings = configuration.load(PredictorSettings)
+        if settings.asks_for_keys:
+            Keys(settings.api_keys_file).read()
+    except SettingsError as error:
+        sys.exit(str(error))
+    serve(settings)
+
+
+def serve(settings: PredictorSettings) -> None:
+    """Serve; a worker that dies or hangs is replaced.
 
     The port listens before the first worker is there and as long as this process lives: who comes while no worker is
     ready waits, and is not refused.
     """
-    settings = configuration.load(PredictorSettings)
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
     config = uvicorn.Config(
         "services.predictor.app:create_app",

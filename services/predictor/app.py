@@ -5,7 +5,7 @@ A worker serves what its disk cache remembers at once, and follows the bus as so
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from faststream.nats import NatsBroker
 from starlette.applications import Starlette
@@ -16,6 +16,7 @@ from services.predictor.routes.front import Front
 from services.predictor.settings import PredictorSettings
 from services.predictor.worker import Worker
 from shared import settings as configuration
+from shared.keys import Keys
 from shared.telemetry import configure_logging
 from shared.tracing import tracing
 
@@ -26,10 +27,11 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
     tracing.start("predictor", settings.otlp_endpoint)
     worker = Worker(settings)
+    keys = Keys(settings.api_keys_file) if settings.asks_for_keys else None
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with worker.running():
+        async with keys.followed() if keys else nullcontext(), worker.running():
             with draining(worker.gate, settings.drain_s):
                 yield
         await asyncio.to_thread(tracing.stop)  # a worker ends without what other processes do at their exit
@@ -40,6 +42,7 @@ def create_app(settings: PredictorSettings | None = None) -> Front:
         worker.gate,
         worker.meters,
         settings=settings,
+        keys=keys,
         status=worker.status,
         load=worker.load,
         lifespan=lifespan,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, is_loopback
 
 
 class PredictorSettings(ServiceSettings):
@@ -32,6 +32,8 @@ class PredictorSettings(ServiceSettings):
     max_batch_rows: int = Field(default=1_000, gt=0, description="rows that requests for scikit-learn share a call by")
     request_timeout_s: float = Field(default=30.0, gt=0, description="from a request's headers to its answer")
     drain_s: float = Field(default=1.0, ge=0, description="how long requests are still taken once SIGTERM came")
+    api_keys_file: Path | None = Field(default=None, description="the hashes of the keys that clients show")
+    api_keys: bool | None = Field(default=None, description="off: nobody is asked for a key")
     access_log: bool = Field(default=False, description="write a line per request")
     heartbeat_s: float = Field(default=5.0, gt=0)
     verify_deadline_s: float = Field(default=60.0, gt=0, description="how long loading and checking a bundle may take")
@@ -57,3 +59,18 @@ class PredictorSettings(ServiceSettings):
                 f"default_model {self.default_model!r} is not among models: {', '.join(sorted(self.models))}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _strangers_are_kept_out(self) -> Self:
+        if self.api_keys is not False and self.api_keys_file is None and (self.api_keys or not is_loopback(self.host)):
+            raise ValueError(
+                f"whoever reaches {self.host} could ask for predictions: set BATON_API_KEYS_FILE to a file of keys "
+                "(`baton key NAME` makes one), or BATON_API_KEYS=off if something in front of this predictor asks "
+                "who comes"
+            )
+        return self
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Return whether clients must show a key."""
+        return self.api_keys is not False and self.api_keys_file is not None

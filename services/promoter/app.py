@@ -36,12 +36,13 @@ from services.promoter.reconciler import Reconciler
 from services.promoter.relay import Relay
 from services.promoter.reports import Reports
 from services.promoter.routes import cleanup as cleanups
-from services.promoter.routes import commands, documents, errors, metrics, records, state
+from services.promoter.routes import commands, documents, errors, guard, metrics, records, state
 from services.promoter.settings import PromoterSettings
 from services.promoter.status import Status
 from shared.bus import NatsBus
 from shared.consumers import keep_alive
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, PromotionDecided
+from shared.keys import Keys
 from shared.registry import Registry
 from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, stop_broker
 from shared.settings import ServiceSettings, load
@@ -120,12 +121,15 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     parts = Parts(settings or load(PromoterSettings))
     tracing.start(PROMOTER, parts.settings.otlp_endpoint)
 
+    tokens = Keys(parts.settings.tokens_file)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with parts.running():
+        async with tokens.followed(), parts.running():
             yield
 
     app = FastAPI(title="Baton promoter", lifespan=lifespan)
+    guard.guard(app, parts.settings, tokens)
     described, commanded = asyncapi(parts.broker, "Baton promoter", app.title), Commands(parts.bus)
     errors.handle_errors(app)
     app.include_router(state.make_router(parts.fleet, parts.relay, parts.status, lambda: parts.bus.client.is_connected))

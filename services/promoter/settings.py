@@ -1,12 +1,12 @@
 """Settings of the promoter."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from shared.settings import RegistrySettings, ServiceSettings, libpq_url
+from shared.settings import RegistrySettings, ServiceSettings, is_loopback, libpq_url
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs"
 
@@ -36,7 +36,29 @@ class PromoterSettings(ServiceSettings, RegistrySettings, BundlingSettings):
     poll_s: float = Field(default=2.0, ge=0.1, le=3600)
     reconcile_s: float = Field(default=30.0, ge=0.1, le=86400)
     policy_file: Path | None = None
+    tokens_file: Path | None = Field(default=None, description="the hashes of the tokens that let commands in")
+    allowed_hosts: Annotated[list[str], NoDecode] = Field(
+        default=[], description="names under which this promoter may be asked; by default its own on loopback, else any"
+    )
+    open_reads: bool | None = Field(default=None, description="reads need no token; by default on loopback only")
     asyncapi_file: Path = Field(default=DOCUMENTATION / "asyncapi.json", description="AsyncAPI of all services")
+
+    @property
+    def reads_are_open(self) -> bool:
+        """Return whether whoever reaches this promoter may read what it knows."""
+        return is_loopback(self.host) if self.open_reads is None else self.open_reads
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: str | list[str]) -> list[str]:
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _own_names(self) -> Self:
+        """Where only this machine asks, a name that somebody else's page made up for this address means nothing."""
+        if not self.allowed_hosts and is_loopback(self.host):
+            self.allowed_hosts = ["localhost", "127.0.0.1", "[::1]", self.host]
+        return self
 
     @field_validator("database_url")
     @classmethod

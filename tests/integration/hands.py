@@ -17,11 +17,13 @@ import httpx
 from shared.bus import NatsBus
 from shared.event import subject_token
 from shared.events import BundleRef, PromotionDecided
+from shared.keys import line_of, new_key
 from tests import bundles
 from tests.integration.kit import Versions, listening_to
 from tests.servers import answers, free_port, running, wait_for
 
 BATON = str(Path(sys.executable).parent / "baton")
+TOKEN = new_key()
 DONE, FAILED, USAGE, REFUSED, UNREACHABLE = 0, 1, 2, 3, 4
 
 
@@ -37,12 +39,14 @@ class Promoter:
 def promoter_process(
     nats_url: str, database_url: str, tracking_uri: str, folder: Path, **more: str
 ) -> Iterator[Promoter]:
-    port, log = free_port(), folder / "promoter.log"
+    port, log, tokens = free_port(), folder / "promoter.log", folder / "tokens"
+    tokens.write_text(line_of("test", TOKEN))
     environment = {
         "BATON_NATS_URL": nats_url,
         "BATON_DATABASE_URL": database_url,
         "MLFLOW_TRACKING_URI": tracking_uri,
         "BATON_PROMOTER_PORT": str(port),
+        "BATON_TOKENS_FILE": str(tokens),
     }
     with running([sys.executable, "-m", "services.promoter"], log, environment | more) as process:
         wait_for(f"the promoter (see {log})", answers(f"http://127.0.0.1:{port}/health"))
@@ -84,7 +88,8 @@ class Hands:
 
     async def post(self, action: str, **body: Any) -> httpx.Response:
         async with httpx.AsyncClient(base_url=self.promoter, timeout=30) as client:
-            return await client.post(f"/models/{subject_token(self.model)}/{action}", json=body)
+            headers = {"authorization": f"Bearer {TOKEN}"}
+            return await client.post(f"/models/{subject_token(self.model)}/{action}", json=body, headers=headers)
 
     async def good(self) -> str:
         """Register a version that predictors can serve, with a bundle that no other version has."""

@@ -52,7 +52,7 @@ class Scene:
 
     async def history(self) -> list[dict[str, Any]]:
         transport = httpx.ASGITransport(self.app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://promoter") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             answer: list[dict[str, Any]] = (await client.get(f"/models/{self.model}/history?limit=1000")).json()
             return answer
 

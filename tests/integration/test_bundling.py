@@ -335,6 +335,6 @@ async def test_while_mlflow_is_away_a_model_waits_and_no_other_does(
 
 async def waiting(app: FastAPI, model: str) -> dict[str, Any] | None:
     """Return what the promoter says a model waits for, once it says so."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://promoter") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         found = [row for row in (await client.get("/relay")).json() if row["model"] == model and row["waiting"]]
     return found[0] if found else None

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from shared.bus import NatsBus
 from shared.errors import BundleError
-from shared.events import PredictorAlive, ServedModel
+from shared.event import subject_token
+from shared.events import PredictorAlive, PromotionRequested, ServedModel
+from shared.keys import new_key
 from tests.integration.hands import FAILED, REFUSED, UNREACHABLE, Hands, promoter_process
 from tests.integration.kit import Versions, new_model
 from tests.integration.predictors import Predictor, predictor_process
@@ -80,6 +83,19 @@ async def test_the_same_over_http(hands: Hands) -> None:
     assert (refused.status_code, refused.json()["reason"]) == (409, f"no version of {hands.model} awaits approval")
     found = (await hands.get(f"/decisions/{refused.json()['request_id']}")).json()
     assert found["decision"] == refused.json()["decision"]
+
+
+async def test_strangers_read_and_do_not_command(hands: Hands) -> None:
+    version, path = await hands.good(), f"/models/{subject_token(hands.model)}/promote"
+    async with httpx.AsyncClient(base_url=hands.promoter, timeout=30) as client:
+        body = {"actor": "eve", "version": version}
+        stranger = await client.post(path, json=body)
+        wrong = await client.post(path, json=body, headers={"authorization": f"Bearer {new_key()}"})
+        page = await client.post(path, content=json.dumps(body), headers={"content-type": "text/plain"})
+        assert [answer.status_code for answer in (stranger, wrong, page)] == [401, 401, 415]
+        assert "show a key" in stranger.json()["detail"]
+        assert (await client.get("/models")).status_code == 200
+    assert await hands.bus.last(PromotionRequested, hands.model) is None
 
 
 @pytest.mark.parametrize(

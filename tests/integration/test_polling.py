@@ -124,7 +124,7 @@ async def test_promotions_by_hand_carry_by_whom_and_why(
     assert promoted.decision == decided.decision
     await in_step(versions, one)
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://promoter") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         told = (await client.get("/capture")).json()
     assert told["mode"] == "poll"
     assert told["blind_to"] == ["who made a change", "states that lasted less than 0.2 s, between two looks"]

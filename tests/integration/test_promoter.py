@@ -44,7 +44,7 @@ async def app(database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus)
 
 
 async def get(app: FastAPI, path: str) -> httpx.Response:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://promoter") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         return await client.get(path)
 
 

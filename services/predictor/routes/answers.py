@@ -16,8 +16,10 @@ from shared.errors import (
     OverdueError,
     OverloadedError,
     PredictionError,
+    UnauthorizedError,
     UnknownModelError,
 )
+from shared.guard import HOW_TO_BE_LET_IN
 
 
 class TooLargeError(BatonError):
@@ -38,6 +40,7 @@ class UnsupportedError(BatonError):
 
 STATUSES: dict[type[BatonError], int] = {
     UnreadableError: 400,
+    UnauthorizedError: 401,
     UnknownModelError: 404,
     TooSlowError: 408,
     AmbiguousModelError: 409,
@@ -60,9 +63,11 @@ def status_of(error: BatonError) -> int:
 
 
 def headers_of(error: BatonError) -> dict[str, str]:
-    """Return the headers that go with an error: when to come again, or that the rest of the body is not read."""
+    """Return the headers that go with an error: when to come again, how to be let in, that the body is not read on."""
     if status_of(error) == 503:
         return {"retry-after": str(RETRY_AFTER_S)}
+    if isinstance(error, UnauthorizedError):
+        return HOW_TO_BE_LET_IN
     return {"connection": "close"} if isinstance(error, TooLargeError | TooSlowError) else {}
 
 

@@ -25,8 +25,12 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 from shared.errors import BatonError
+from shared.guard import Guard
+from shared.keys import Keys
 
 PATHS = 1024  # remembered, with what they ask for
+# What balancers and Prometheus ask: whether this worker serves, and counts by model; of rows and answers nothing.
+OPEN = {"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready", "/metrics"}
 
 
 def make_api(
@@ -36,13 +40,14 @@ def make_api(
     meters: Meters,
     *,
     settings: PredictorSettings,
+    keys: Keys | None = None,
     status: Callable[[], Status],
     load: Callable[[str], Awaitable[Champion]],
     lifespan: Lifespan[Starlette] | None = None,
 ) -> Front:
-    """Return an application that answers from slots; it starts nothing but what `lifespan` does.
+    """Return an application that answers from slots, to who shows one of the keys if there are any.
 
-    `load` brings a champion into its slot that is not loaded yet.
+    It starts nothing but what `lifespan` does. `load` brings a champion into its slot that is not loaded yet.
     """
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
     state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
@@ -68,7 +73,8 @@ def make_api(
                 return Target(path, protocol, path[len("/models/") : -len(end)])
         return None
 
-    return Front(find, slots, executor, gate, meters, settings=settings, load=load, rest=rest)
+    guarded = Guard(rest, keys, lambda scope: scope["path"] in OPEN, _refused) if keys else rest
+    return Front(find, slots, executor, gate, meters, settings=settings, keys=keys, load=load, rest=guarded)
 
 
 async def _refused(request: Request, error: BatonError) -> Response:

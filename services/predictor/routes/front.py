@@ -19,6 +19,7 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.whole import Whole
 from shared.errors import BatonError, NotLoadedError, OverdueError
+from shared.keys import Keys
 from shared.telemetry import logger
 
 CLOSE = (b"connection", b"close")
@@ -62,6 +63,7 @@ class Front:
         *,
         settings: PredictorSettings,
         load: Callable[[str], Awaitable[Champion]],
+        keys: Keys | None,
         rest: ASGIApp,
     ) -> None:
         self._find = find
@@ -69,6 +71,7 @@ class Front:
         self._executor = executor
         self._gate = gate
         self._meters = meters
+        self._keys = keys
         self._access = AccessLog(on=settings.access_log)
         self._max_bytes = settings.max_body_bytes
         self._limit_s = settings.request_timeout_s
@@ -81,7 +84,10 @@ class Front:
         target = self._find(whole.path)
         if target is None:
             return None
+        caller = None
         try:
+            if self._keys:
+                caller = self._keys.caller(whole.headers)
             champion = self._champion(target)
             if not is_quick(champion.verified):
                 return None
@@ -93,8 +99,8 @@ class Front:
         except NotLoadedError:
             return None
         except Exception as error:
-            return self._failure(target, error, started)
-        return self._success(target, champion, reply, started)
+            return self._failure(target, error, started, caller)
+        return self._success(target, champion, reply, started, caller)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -117,35 +123,38 @@ class Front:
             if message["type"] == "http.response.start":
                 if self._gate.is_draining:
                     message["headers"] = [*message["headers"], CLOSE]
-                self._access.note(scope["path"], message["status"], started, method=scope["method"])
+                caller = scope.get("caller")
+                self._access.note(scope["path"], message["status"], started, caller, method=scope["method"])
             await send(message)
 
         return watched
 
     async def _answered(self, target: Target, scope: Scope, receive: Receive) -> Answer:
-        started = perf_counter()
+        started, caller = perf_counter(), None
         try:
+            if self._keys:
+                caller = self._keys.caller(scope["headers"])
             with self._gate, self._meters.inside:
                 champion, reply = await self._reply(target, scope, receive)
         except Exception as error:
-            return self._failure(target, error, started)
-        return self._success(target, champion, reply, started)
+            return self._failure(target, error, started, caller)
+        return self._success(target, champion, reply, started, caller)
 
-    def _success(self, target: Target, champion: Champion, reply: Reply, started: float) -> Answer:
+    def _success(self, target: Target, champion: Champion, reply: Reply, started: float, caller: str | None) -> Answer:
         self._meters.answered(champion, perf_counter() - started)
         if self._access.on:
-            self._access.note(target.path, 200, started, model=champion.model, version=champion.version)
+            self._access.note(target.path, 200, started, caller, model=champion.model, version=champion.version)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers]
         return self._answer(200, headers, reply.body)
 
-    def _failure(self, target: Target, error: Exception, started: float) -> Answer:
+    def _failure(self, target: Target, error: Exception, started: float, caller: str | None) -> Answer:
         """Return what is said of a request that failed; what nobody foresaw is written to the log."""
         if not isinstance(error, BatonError):
             log.error("a prediction failed for something that nobody foresaw", exc_info=error)
             error = BatonError("the predictor failed; its log says why")
         status, body = status_of(error), dumped(target.protocol.problem(error))
         self._meters.failed(status)
-        self._access.note(target.path, status, started, error=str(error))
+        self._access.note(target.path, status, started, caller, error=str(error))
         headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
         return self._answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
 

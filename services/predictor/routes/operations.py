@@ -5,6 +5,7 @@ from typing import Any
 Schema = dict[str, Any]
 PROBLEMS = {
     "400": "The body cannot be read.",
+    "401": "This predictor asks for a key, and the request shows none that is known.",
     "404": "No such model, or no such version of it, is served here.",
     "408": "The body did not arrive in time.",
     "409": "Several models are served: name one.",

@@ -20,7 +20,12 @@ from shared.errors import BatonError
 from shared.runtime import Prediction
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-CODES = {404: "RESOURCE_DOES_NOT_EXIST", 503: "TEMPORARILY_UNAVAILABLE", 504: "TEMPORARILY_UNAVAILABLE"}
+CODES = {
+    401: "UNAUTHENTICATED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    503: "TEMPORARILY_UNAVAILABLE",
+    504: "TEMPORARILY_UNAVAILABLE",
+}
 # MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone.
 NAN_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
 

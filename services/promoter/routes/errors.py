@@ -3,13 +3,23 @@
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from shared.errors import BatonError, UnreachableError
+from shared.errors import BatonError, UnauthorizedError, UnreachableError
+from shared.guard import HOW_TO_BE_LET_IN
+
+BAD_GATEWAY = 502
+STATUSES: dict[type[BatonError], int] = {UnauthorizedError: 401, UnreachableError: 504}
 
 
 def handle_errors(app: FastAPI) -> None:
-    """Answer 504 when a part behind the promoter is away, 502 when it refused; the unforeseen stays a 500."""
+    """Answer 401 to strangers, 504 when a part behind the promoter is away, 502 when it refused.
 
-    async def on_error(_: Request, error: Exception) -> Response:
-        return JSONResponse({"detail": str(error)}, 504 if isinstance(error, UnreachableError) else 502)
+    The unforeseen stays a 500.
+    """
+    app.add_exception_handler(BatonError, refused)
 
-    app.add_exception_handler(BatonError, on_error)
+
+async def refused(_: Request, error: Exception) -> Response:
+    """Return the answer to a request that ended in a foreseen error."""
+    headers = HOW_TO_BE_LET_IN if isinstance(error, UnauthorizedError) else None
+    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), BAD_GATEWAY)
+    return JSONResponse({"detail": str(error)}, status, headers)

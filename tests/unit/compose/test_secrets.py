@@ -6,6 +6,7 @@ import pytest
 
 from compose.entrypoint import environment
 from compose.make_secrets import make
+from shared.keys import line_of
 
 SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client")
 
@@ -47,13 +48,36 @@ def test_no_service_has_another_one_s_password(folder: Path) -> None:
     for user, password in passwords.items():
         holders = {name.split("/")[0] for name, text in everything(folder).items() if password in text}
         assert holders == {user, "nats"}
-    assert [path.name for path in (folder / "predictor").iterdir()] == ["BATON_NATS_URL"]
+    assert {path.name for path in (folder / "predictor").iterdir()} == {"BATON_NATS_URL", "keys"}
+
+
+@pytest.mark.parametrize(("name", "service"), [("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")])
+def test_the_client_s_keys_are_known_by_their_hashes_only(folder: Path, name: str, service: str) -> None:
+    key = (folder / "client" / name).read_text()
+    assert (folder / service / "keys").read_text() == line_of("client", key) + "\n"
+    assert [holder for holder, text in everything(folder).items() if key in text] == [f"client/{name}"]
 
 
 def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "config"
     (config / "data").mkdir(parents=True)
-    found = environment(folder / "promoter", config)
+    found = environment(folder / "promoter", config, {})
     assert found.keys() == {"BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS"}
     assert found["BATON_DATABASE_URL"].startswith("postgresql://promoter:")
     assert found["BATON_DATA_ROOTS"] == str(config / "data")
+
+
+@pytest.mark.parametrize(
+    ("given", "off"),
+    [
+        ({"BATON_BIND": "127.0.0.1"}, True),
+        ({"BATON_BIND": "::1"}, True),
+        ({"BATON_BIND": "0.0.0.0"}, False),
+        ({"BATON_BIND": "10.0.0.7"}, False),
+        ({"BATON_BIND": ""}, False),
+        ({}, False),
+    ],
+)
+def test_keys_are_asked_for_where_others_reach_the_port(tmp_path: Path, given: dict[str, str], off: bool) -> None:
+    found = environment(tmp_path, tmp_path / "none", given)
+    assert found == ({"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on"} if off else {})

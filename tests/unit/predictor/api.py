@@ -13,6 +13,7 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.status import Status
 from shared.errors import NotLoadedError
+from shared.keys import Keys
 from shared.verification import verify
 
 READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="connected")
@@ -21,7 +22,7 @@ READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="c
 class Predictor:
     """Slots to fill, a status to set, and a client to ask with."""
 
-    def __init__(self, folder: Path, request_timeout_s: float = 30.0) -> None:
+    def __init__(self, folder: Path, request_timeout_s: float = 30.0, keys: Keys | None = None) -> None:
         self.folder = folder
         self.slots = Slots()
         self.status = READY
@@ -36,6 +37,7 @@ class Predictor:
             self.gate,
             Meters(),
             settings=settings,
+            keys=keys,
             status=lambda: self.status,
             load=lambda model: self.load(model),  # noqa: PLW0108 - tests replace it
         )
