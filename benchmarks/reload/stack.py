@@ -34,7 +34,7 @@ class Servers:
 
 @contextmanager
 def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers. The predictor has its core alone; MLflow, which works most, yields to the load on the other."""
+    """Start all servers. The predictor has its core alone; MLflow, which works most, yields to the load on its own."""
     with nats_server(folder) as nats, postgres_server(folder) as database:
         place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
         before = tree(psutil.Process())
