@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from services.predictor.seen import Seen
 from services.predictor.validator import Validator
 from shared.errors import (
     AmbiguousModelError,
@@ -47,6 +48,11 @@ class Champion:
     def classes(self) -> list[str]:
         """Return the classes, as JSON names them."""
         return [str(label) for label in self.verified.manifest.output.classes]
+
+    @cached_property
+    def seen(self) -> Seen:
+        """Return what training saw of the inputs, worked out once."""
+        return Seen(self.verified.manifest.inputs)
 
     @cached_property
     def validator(self) -> Validator:

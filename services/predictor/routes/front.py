@@ -14,7 +14,7 @@ from services.predictor.executor import Executor, is_quick, predicted
 from services.predictor.gate import Gate
 from services.predictor.meters import Meters
 from services.predictor.routes.answers import TooLargeError, TooSlowError, dumped, headers_of, status_of
-from services.predictor.routes.protocol import Call, PredictionProtocol, Reply
+from services.predictor.routes.protocol import Call, PredictionProtocol, Reply, reply_to
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.whole import Whole
@@ -95,7 +95,7 @@ class Front:
                 question = target.protocol.read(Call(whole.body, whole.headers, target.model, target.version), champion)
                 if not is_quick(champion.verified, question.columns):
                     return None
-                reply = question.write(predicted(champion.verified, question.columns))
+                reply = reply_to(question, champion, predicted(champion.verified, question.columns))
         except NotLoadedError:
             return None
         except Exception as error:
@@ -195,10 +195,10 @@ class Front:
         """Read the rows, ask the model, write the answer; what is long is read and written off the loop."""
         if len(call.body) <= BYTES_INLINE:
             question = protocol.read(call, champion)
-            return question.write(await self._executor.predict(champion.verified, question.columns))
+            return reply_to(question, champion, await self._executor.predict(champion.verified, question.columns))
         question = await self._executor.run(protocol.read, call, champion)
         prediction = await self._executor.predict(champion.verified, question.columns)
-        return await self._executor.run(question.write, prediction)
+        return await self._executor.run(reply_to, question, champion, prediction)
 
     async def _body(self, receive: Receive) -> bytes:
         message = await receive()

@@ -17,6 +17,10 @@ PROBLEMS = {
 }
 NAMES = {
     "Baton-Model": {"description": "The model that answered, percent-encoded.", "schema": {"type": "string"}},
+    "Baton-Unseen": {
+        "description": "Inputs with a value that training did not see, percent-encoded, with commas between them.",
+        "schema": {"type": "string"},
+    },
     "Baton-Version": {"description": "The version that answered.", "schema": {"type": "string"}},
 }
 

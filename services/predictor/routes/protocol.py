@@ -6,7 +6,10 @@ from typing import Any, NamedTuple, Protocol
 from services.predictor.slot import Champion
 from shared.bundle import Columns
 from shared.errors import BatonError
+from shared.event import subject_token
 from shared.runtime import Prediction
+
+UNSEEN, MOST_UNSEEN = b"baton-unseen", 20  # inputs that are named
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -36,6 +39,16 @@ class Question(NamedTuple):
 
     columns: Columns
     write: Callable[[Prediction], Reply]
+
+
+def reply_to(question: Question, champion: Champion, prediction: Prediction) -> Reply:
+    """Write an answer; its headers name the inputs with values that training did not see."""
+    reply = question.write(prediction)
+    if not (unseen := champion.seen.outside(question.columns)):
+        return reply
+    return reply._replace(
+        headers=(*reply.headers, (UNSEEN, ",".join(map(subject_token, unseen[:MOST_UNSEEN])).encode()))
+    )
 
 
 class PredictionProtocol(Protocol):
