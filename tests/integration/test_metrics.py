@@ -17,6 +17,7 @@ from tests.integration.predictors import WORKERS, Predictor, predictor_process
 from tests.servers import wait_for
 
 ASKED = 40
+TRACE = "a" * 32
 
 
 @pytest.fixture
@@ -60,7 +61,9 @@ async def test_the_access_log_has_a_line_per_request_whichever_way_it_went(predi
     path = f"/models/{model.name}/predict"
     async with httpx.AsyncClient(base_url=predictor.url) as client:
         for body in ({"x": 1}, [{"x": 1}] * 100, {"y": 1}):
-            await client.post(path, json=body)
+            await client.post(
+                path, json=body, headers={"x-request-id": "r-7", "traceparent": f"00-{TRACE}-{'b' * 16}-01"}
+            )
         await client.get("/nowhere")
 
     def lines() -> list[dict[str, object]]:
@@ -71,3 +74,5 @@ async def test_the_access_log_has_a_line_per_request_whichever_way_it_went(predi
     assert [line["status"] for line in lines()] == [200, 200, 422, 404]
     assert [line["method"] for line in lines()] == ["POST", "POST", "POST", "GET"]
     assert [line.get("version") for line in lines()] == ["1", "1", None, None]
+    assert [line.get("generation") for line in lines()] == [1, 1, None, None]
+    assert [(line.get("request"), line.get("trace")) for line in lines()] == [("r-7", TRACE)] * 3 + [(None, None)]

@@ -6,6 +6,7 @@ One data plane for every protocol: limits, champion, columns, runtime, answer.
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,7 +15,7 @@ from services.predictor.executor import Executor, is_quick, predicted
 from services.predictor.gate import Gate
 from services.predictor.meters import Meters
 from services.predictor.routes.answers import TooLargeError, TooSlowError, dumped, headers_of, status_of
-from services.predictor.routes.protocol import Call, PredictionProtocol, Reply, reply_to
+from services.predictor.routes.protocol import Call, Headers, PredictionProtocol, Reply, reply_to
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion, Slots
 from services.predictor.whole import Whole
@@ -99,8 +100,8 @@ class Front:
         except NotLoadedError:
             return None
         except Exception as error:
-            return self._failure(target, error, started, caller)
-        return self._success(target, champion, reply, started, caller)
+            return self._failure(target, error, started, whole.headers, caller)
+        return self._success(target, champion, reply, started, whole.headers, caller)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -123,8 +124,8 @@ class Front:
             if message["type"] == "http.response.start":
                 if self._gate.is_draining:
                     message["headers"] = [*message["headers"], CLOSE]
-                caller = scope.get("caller")
-                self._access.note(scope["path"], message["status"], started, caller, method=scope["method"])
+                asked, caller = scope["headers"], scope.get("caller")
+                self._access.note(scope["path"], message["status"], started, asked, method=scope["method"], key=caller)
             await send(message)
 
         return watched
@@ -137,24 +138,27 @@ class Front:
             with self._gate, self._meters.inside:
                 champion, reply = await self._reply(target, scope, receive)
         except Exception as error:
-            return self._failure(target, error, started, caller)
-        return self._success(target, champion, reply, started, caller)
+            return self._failure(target, error, started, scope["headers"], caller)
+        return self._success(target, champion, reply, started, scope["headers"], caller)
 
-    def _success(self, target: Target, champion: Champion, reply: Reply, started: float, caller: str | None) -> Answer:
+    def _success(  # noqa: PLR0917 - a call by position takes less
+        self, target: Target, champion: Champion, reply: Reply, started: float, asked: Headers, caller: str | None
+    ) -> Answer:
         self._meters.answered(champion, perf_counter() - started)
         if self._access.on:
-            self._access.note(target.path, 200, started, caller, model=champion.model, version=champion.version)
+            who: dict[str, Any] = {name: getattr(champion, name) for name in ("model", "version", "generation")}
+            self._access.note(target.path, 200, started, asked, key=caller, **who)
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body)), *champion.headers]
         return self._answer(200, headers, reply.body)
 
-    def _failure(self, target: Target, error: Exception, started: float, caller: str | None) -> Answer:
+    def _failure(self, target: Target, error: Exception, started: float, asked: Headers, caller: str | None) -> Answer:
         """Return what is said of a request that failed; what nobody foresaw is written to the log."""
         if not isinstance(error, BatonError):
             log.error("a prediction failed for something that nobody foresaw", exc_info=error)
             error = BatonError("the predictor failed; its log says why")
         status, body = status_of(error), dumped(target.protocol.problem(error))
         self._meters.failed(status)
-        self._access.note(target.path, status, started, caller, error=str(error))
+        self._access.note(target.path, status, started, asked, key=caller, error=str(error))
         headers = {"content-type": "application/json", "content-length": str(len(body)), **headers_of(error)}
         return self._answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
 
