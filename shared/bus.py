@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, Self, TypeVar
 
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.errors import (
@@ -26,12 +25,20 @@ from pydantic import BaseModel, ConfigDict
 
 from shared import cloudevents
 from shared.denials import Denials, without_password
-from shared.errors import BundleError, EventError, ForbiddenError, PromotionConflictError, UnreachableError
+from shared.errors import (
+    BundleError,
+    EventError,
+    ForbiddenError,
+    PromotionConflictError,
+    UnreachableError,
+    UntrustedError,
+)
 from shared.event import Event
 from shared.events import BundleRef, RunFailed, RunFinished, parse
 from shared.settings import BusSettings
 from shared.stored import sequence_of
 from shared.streams import MODELS, REQUESTS
+from shared.tls import EncryptedClient, nats_context
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 WRONG_LAST_SEQUENCE = 10071  # JetStream's error code for an expectation that does not hold
@@ -117,9 +124,10 @@ class NatsBus:
 
     def __init__(self, settings: BusSettings, source: str) -> None:
         self.settings = settings
-        self.client = Client()
+        self.client = EncryptedClient()
         self.js = self.client.jetstream(timeout=5)
         self._source = source
+        self._tls = nats_context(settings)
         self._denials = Denials()
 
     async def open(self, deadline_s: float = 5.0) -> None:
@@ -129,6 +137,9 @@ class NatsBus:
                 await self.client.connect(
                     self.settings.nats_url,
                     name=self._source,
+                    inbox_prefix=self.settings.nats_inbox,
+                    tls=self._tls,
+                    tls_handshake_first=self.settings.nats_tls_first and self._tls is not None,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=1,
                     error_cb=self._denials.hear,
@@ -138,6 +149,11 @@ class NatsBus:
             if self._denials.is_stranger:
                 raise ForbiddenError(
                     f"NATS at {address} does not know this user or password: see BATON_NATS_URL"
+                ) from error
+            if self._denials.distrust:
+                raise UntrustedError(
+                    f"NATS at {address} is not trusted ({self._denials.distrust}): see BATON_NATS_TLS_CA, the name in "
+                    "BATON_NATS_URL, and BATON_NATS_TLS_CERT if NATS asks for one"
                 ) from error
             raise UnreachableError(
                 f"no NATS server answers at {address}: start one with `baton up` or set BATON_NATS_URL"

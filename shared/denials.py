@@ -5,10 +5,12 @@ vain. So the connection keeps what was said, and who waits asks here.
 """
 
 import re
+import ssl
 from urllib.parse import urlsplit
 
 from shared.errors import ForbiddenError
 from shared.telemetry import logger
+from shared.tls import UnencryptedError
 
 VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]+)\"", re.IGNORECASE)
 
@@ -20,11 +22,14 @@ class Denials:
 
     def __init__(self) -> None:
         self.is_stranger = False  # the server knows no such user or password
+        self.distrust = ""  # why the server, or we, cannot be trusted
         self._denied: set[str] = set()
 
     async def hear(self, error: Exception) -> None:
         """Hear of an error of the connection."""
         self.is_stranger = self.is_stranger or "authorization violation" in str(error).lower()
+        if isinstance(error, ssl.SSLError | UnencryptedError):
+            self.distrust = getattr(error, "verify_message", "") or str(error)
         found = VIOLATION.search(str(error))
         if found is None:
             return

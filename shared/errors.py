@@ -17,6 +17,10 @@ class UnreachableError(BatonError):
     """A part that Baton needs (NATS, PostgreSQL, MLflow, a predictor) does not answer."""
 
 
+class UntrustedError(UnreachableError):
+    """What answers cannot show that it is the part that is meant, or does not take us for whom we are."""
+
+
 class ForbiddenError(BatonError):
     """The bus or a service does not let this user do what was asked."""
 

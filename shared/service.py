@@ -10,6 +10,7 @@ from typing import Any
 
 import uvicorn
 from faststream.nats import NatsBroker
+from faststream.nats.security import NatsSecurity
 from faststream.specification import AsyncAPI, Specification
 from faststream.specification.asyncapi import get_asyncapi_html
 from nats.errors import Error as NatsError
@@ -20,6 +21,7 @@ from shared.errors import BatonError
 from shared.event import Event
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
+from shared.tls import nats_context
 
 CANCELLED_S = 0.5
 
@@ -28,9 +30,12 @@ log = logger(__name__)
 
 def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
     """Return the broker that a service subscribes with; it reconnects for ever."""
+    tls = nats_context(settings)
     return NatsBroker(
         settings.nats_url,
         name=name,
+        inbox_prefix=settings.nats_inbox,
+        security=NatsSecurity(ssl_context=tls, tls_handshake_first=settings.nats_tls_first) if tls else None,
         max_reconnect_attempts=-1,
         reconnect_time_wait=1,
         connect_timeout=5,

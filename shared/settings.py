@@ -5,6 +5,7 @@ module is imported, only when a settings object is made.
 """
 
 import ipaddress
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import Field, ValidationError
@@ -19,8 +20,18 @@ class BusSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
 
     nats_url: str = "nats://127.0.0.1:4222"
+    nats_inbox: str = Field(default="_INBOX", pattern=r"^[\w-]+$", description="where answers to this user go")
+    nats_tls_ca: Path | None = Field(default=None, description="certificates of whom to trust; else the machine's own")
+    nats_tls_cert: Path | None = Field(default=None, description="this client's certificate, where NATS asks for one")
+    nats_tls_key: Path | None = Field(default=None, description="its key, where it is not in the same file")
+    nats_tls_first: bool = Field(default=False, description="nothing is said before TLS; NATS needs handshake_first")
     replicas: int = Field(default=1, ge=1, le=5, description="copies of each stream: 1 on one machine, 3 in a cluster")
     declare_streams: bool = Field(default=True, description="false: wait until another service has made the streams")
+
+    @property
+    def nats_is_encrypted(self) -> bool:
+        """Return whether NATS is spoken to by TLS."""
+        return self.nats_url.startswith("tls://") or bool(self.nats_tls_ca or self.nats_tls_cert)
 
 
 class ServiceSettings(BusSettings):

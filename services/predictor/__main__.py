@@ -13,6 +13,7 @@ from shared import settings as configuration
 from shared.errors import SettingsError
 from shared.keys import Keys
 from shared.telemetry import configure_logging
+from shared.tls import nats_context
 
 
 class Workers(Multiprocess):
@@ -31,6 +32,7 @@ def main() -> None:
         settings = configuration.load(PredictorSettings)
         if settings.asks_for_keys:
             Keys(settings.api_keys_file).read()
+        nats_context(settings)
     except SettingsError as error:
         sys.exit(str(error))
     serve(settings)
