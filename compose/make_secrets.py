@@ -2,10 +2,15 @@
 
 Each folder is a volume of its own, mounted read-only by its service alone; that is what keeps secrets apart, not the
 modes of the files, which people of different ids have to read.
+
+    python make_secrets.py FOLDER [NATS_SERVER...]
+
+Where NATS runs on several hosts, name them: the folder has to be made once, and each host gets what its services need.
 """
 
 import secrets
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,15 +18,18 @@ BUS_USERS = ("trainer", "promoter", "predictor", "client")
 DATABASE_USERS = ("mlflow", "promoter")
 
 
-def make(folder: Path) -> None:
-    """Write what is missing; what was written before stays as it is."""
+def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
+    """Write what is missing; what was written before stays as it is. `nodes` are the hosts that NATS answers on."""
     if (folder / "postgres" / "made").exists():
         return
+    for name in ("nats", "postgres", "mlflow", *BUS_USERS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     bus = {user: secrets.token_urlsafe(24) for user in BUS_USERS}
     database = {user: secrets.token_urlsafe(24) for user in DATABASE_USERS}
     for user, password in bus.items():
-        write(folder / user / "BATON_NATS_URL", f"nats://{user}:{password}@nats:4222")
+        write(folder / user / "BATON_NATS_URL", ",".join(f"nats://{user}:{password}@{node}:4222" for node in nodes))
     write(folder / "nats" / "passwords.conf", "".join(f'{user}_password: "{bus[user]}"\n' for user in BUS_USERS))
+    write(folder / "nats" / "routes.conf", routes(nodes, secrets.token_urlsafe(24)))
     for user, password in database.items():
         write(folder / "postgres" / f"{user}_password", password)
     for name, holder in (("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")):
@@ -36,6 +44,12 @@ def make(folder: Path) -> None:
     write(folder / "postgres" / "made", "")  # last: a start that was interrupted begins again
 
 
+def routes(nodes: Sequence[str], password: str) -> str:
+    """Return what lets NATS servers be one cluster, and nobody else join it."""
+    addresses = ", ".join(f'"nats://node:{password}@{node}:6222"' for node in nodes)
+    return f'authorization {{ user: node, password: "{password}", timeout: 5 }}\nroutes: [{addresses}]\n'
+
+
 def write(path: Path, text: str) -> None:
     """Write a secret."""
     path.unlink(missing_ok=True)  # one that an interrupted start left is read-only
@@ -44,4 +58,4 @@ def write(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), sys.argv[2:] or ("nats",))

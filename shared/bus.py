@@ -5,26 +5,19 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self
 
 from nats.errors import Error as NatsError
-from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js.errors import (
-    APIError,
-    KeyNotFoundError,
-    NoStreamResponseError,
-    NotFoundError,
-    ServiceUnavailableError,
-)
-from nats.js.object_store import ObjectStore
+from nats.js.api import ObjectInfo
+from nats.js.errors import APIError, KeyNotFoundError, NotFoundError
 from pydantic import BaseModel, ConfigDict
 
-from shared import cloudevents
-from shared.denials import Denials, without_password
+from shared import cloudevents, objects
+from shared.denials import Denials
 from shared.errors import (
     BundleError,
     EventError,
@@ -35,17 +28,16 @@ from shared.errors import (
 )
 from shared.event import Event
 from shared.events import BundleRef, RunFailed, RunFinished, parse
-from shared.settings import BusSettings
+from shared.patience import patiently
+from shared.settings import BusSettings, without_password
 from shared.stored import sequence_of
 from shared.streams import MODELS, REQUESTS
 from shared.tls import EncryptedClient, nats_context
 
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
-WRONG_LAST_SEQUENCE = 10071  # JetStream's error code for an expectation that does not hold
-PUBLISH_DEADLINE_S = 60.0
+# JetStream's error codes for an expectation that does not hold, the second where another message is on its way.
+WRONG_LAST_SEQUENCE = {10071, 10164}
 DOWNLOAD_DEADLINE_S = 300.0
-
-Anything = TypeVar("Anything")
 
 
 @dataclass(frozen=True)
@@ -135,7 +127,7 @@ class NatsBus:
         try:
             async with asyncio.timeout(deadline_s):
                 await self.client.connect(
-                    self.settings.nats_url,
+                    self.settings.nats_servers,
                     name=self._source,
                     inbox_prefix=self.settings.nats_inbox,
                     tls=self._tls,
@@ -196,9 +188,9 @@ class NatsBus:
             return Published(ack.seq, bool(ack.duplicate))
 
         try:
-            return await _patiently(attempt, f"{event.type} could not be published")
+            return await patiently(attempt, f"{event.type} could not be published")
         except APIError as error:
-            if error.err_code == WRONG_LAST_SEQUENCE:
+            if error.err_code in WRONG_LAST_SEQUENCE:
                 raise PromotionConflictError(f"{subject} has moved past sequence {expected_last}") from error
             raise EventError(f"{subject} was refused by the stream {event.stream}: {error.description}") from error
 
@@ -206,65 +198,72 @@ class NatsBus:
         """Read the last event on a subject straight from its stream."""
         subject = kind.subject(model)
         try:
-            message = await self.js.get_last_msg(str(kind.stream), subject)
+            message = await patiently(
+                lambda: self.js.get_last_msg(str(kind.stream), subject), f"the last {subject} could not be read"
+            )
         except NotFoundError:
             return None
         return message.seq or 0, parse(subject, message.data or b"")[1]
 
     async def put_bundle(self, archive: Path, digest: str) -> BundleRef:
         """Upload an archive unless the store already has it."""
-        store = await self._objects()
         name = object_name(digest)
-        try:
-            info = await store.get_info(name)
-        except NotFoundError:
-            with archive.open("rb") as file:
-                info = await store.put(name, file)
-        return BundleRef(object=name, digest=digest, size=info.size or 0)
+
+        async def attempt() -> BundleRef:
+            try:
+                info = await self._object(name)
+            except NotFoundError:
+                store = await self.js.object_store(MODELS)
+                with archive.open("rb") as file:
+                    info = await store.put(name, file)
+            return BundleRef(object=name, digest=digest, size=info.size or 0)
+
+        return await patiently(attempt, f"bundle {name} could not be stored")
 
     async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
-        """Download an archive in chunks; the object store checks its own digest on the way."""
+        """Download an archive in chunks, and check the object store's own digest on the way."""
         try:
             async with asyncio.timeout(DOWNLOAD_DEADLINE_S):
-                store = await self._objects()
+                info = await patiently(partial(self._object, ref.object), f"bundle {ref.object} could not be looked up")
                 with destination.open("wb") as file:
-                    await store.get(ref.object, writeinto=file)
-        except (NatsError, OSError) as error:
+                    await objects.download(self.client, MODELS, info, file)
+        except (NatsError, OSError, UnreachableError) as error:
             await asyncio.to_thread(destination.unlink, missing_ok=True)
             raise BundleError(f"bundle {ref.object} cannot be downloaded: {error!r}", "download") from error
 
     async def delete_bundle(self, digest: str) -> None:
         """Delete an archive with its chunks."""
-        store = await self._objects()
-        with suppress(NotFoundError):
-            await store.delete(object_name(digest))
+        name = object_name(digest)
+
+        async def attempt() -> None:
+            store = await self.js.object_store(MODELS)
+            with suppress(NotFoundError):
+                await store.delete(name)
+
+        await patiently(attempt, f"bundle {name} could not be deleted")
 
     async def request_state(self, request_id: str) -> RequestState | None:
         """Read a request's state from its bucket."""
-        bucket = await self.js.key_value(REQUESTS)
-        try:
-            entry = await bucket.get(request_id)
-        except KeyNotFoundError:
-            return None
-        return RequestState.model_validate_json(entry.value or b"{}")
+
+        async def attempt() -> RequestState | None:
+            bucket = await self.js.key_value(REQUESTS)
+            try:
+                entry = await bucket.get(request_id)
+            except KeyNotFoundError:
+                return None
+            return RequestState.model_validate_json(entry.value or b"{}")
+
+        return await patiently(attempt, f"the state of request {request_id} could not be read")
 
     async def set_request_state(self, request_id: str, state: RequestState) -> None:
         """Write a request's state to its bucket."""
-        bucket = await self.js.key_value(REQUESTS)
-        await bucket.put(request_id, state.model_dump_json().encode())
 
-    async def _objects(self) -> ObjectStore:
-        return await self.js.object_store(MODELS)
+        async def attempt() -> None:
+            bucket = await self.js.key_value(REQUESTS)
+            await bucket.put(request_id, state.model_dump_json().encode())
 
+        await patiently(attempt, f"the state of request {request_id} could not be written")
 
-async def _patiently(attempt: Callable[[], Awaitable[Anything]], failure: str) -> Anything:
-    """Repeat while nobody answers: a server that restarts is back within seconds, and publishing is idempotent."""
-    try:
-        async with asyncio.timeout(PUBLISH_DEADLINE_S):
-            while True:
-                try:
-                    return await attempt()
-                except (NatsTimeoutError, NoStreamResponseError, ServiceUnavailableError, OSError):
-                    await asyncio.sleep(0.25)
-    except TimeoutError as error:
-        raise UnreachableError(f"{failure}: NATS did not acknowledge it within {PUBLISH_DEADLINE_S:.0f} s") from error
+    async def _object(self, name: str) -> ObjectInfo:
+        store = await self.js.object_store(MODELS)
+        return await store.get_info(name)

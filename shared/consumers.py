@@ -1,7 +1,8 @@
 """Keeping consumers alive: FastStream's pull subscriber never notices that the server forgot its consumer.
 
-An ephemeral consumer is gone after its inactivity threshold (a paused process), or with the node that had it. The
-subscriber then fetches for ever and hears nothing. So somebody asks the server, and subscribes anew.
+An ephemeral consumer is gone after its inactivity threshold (a paused process), or away with the one server that
+has it in a cluster. The subscriber then fetches for ever and hears nothing. So somebody asks the server, and subscribes
+anew.
 """
 
 import asyncio
@@ -16,12 +17,13 @@ from nats.js.errors import NotFoundError
 from shared.telemetry import logger
 
 POLL_S = 0.02
+ANSWER_S = 1.0
 
 log = logger(__name__)
 
 
 async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: float = 2.0) -> None:
-    """Ask for each subscriber's consumer every `interval_s` seconds, for ever; restart those that are gone.
+    """Ask for each subscriber's consumer every `interval_s` seconds, for ever; restart those that are gone or away.
 
     A consumer made anew delivers by its own policy from the beginning: handlers must ignore what they know already.
     """
@@ -35,13 +37,33 @@ async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: fl
 
 
 async def _check(subscriber: PullStreamSubscriber) -> None:
-    try:
-        if await _info(subscriber) is not None:
+    if subscriber.subscription is not None:
+        fault = await _fault(subscriber)
+        if not fault:
             return
-    except NotFoundError:
-        log.warning("the server forgot a consumer: subscribing anew", stream=subscriber.stream.name)
+        log.warning("subscribing anew", stream=subscriber.stream.name, fault=fault)
         await subscriber.stop()
     await subscriber.start()
+
+
+async def _fault(subscriber: PullStreamSubscriber) -> str:
+    """Return what is wrong with a consumer, nothing if it answers; raise if that cannot be known.
+
+    One that keeps silent, asked twice, is on a server that is away, and will not move. A durable one has copies, one of
+    which takes over.
+    """
+    for _ in range(2):
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await _info(subscriber)
+        except NotFoundError:
+            return "the server forgot the consumer"
+        except TimeoutError:
+            if subscriber.config.durable_name or not subscriber.connection.is_connected:
+                raise
+        else:
+            return ""
+    return "the consumer does not answer"
 
 
 async def caught_up(subscriber: PullStreamSubscriber) -> None:

@@ -6,7 +6,6 @@ vain. So the connection keeps what was said, and who waits asks here.
 
 import re
 import ssl
-from urllib.parse import urlsplit
 
 from shared.errors import ForbiddenError
 from shared.telemetry import logger
@@ -43,9 +42,3 @@ class Denials:
             raise ForbiddenError(
                 f"NATS does not let this user publish {subject}: set BATON_NATS_URL to that of a user who may"
             )
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown."""
-    parts = urlsplit(url)
-    return url.replace(f"{parts.username}:{parts.password}@", f"{parts.username}:***@") if parts.password else url

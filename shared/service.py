@@ -32,7 +32,7 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
     """Return the broker that a service subscribes with; it reconnects for ever."""
     tls = nats_context(settings)
     return NatsBroker(
-        settings.nats_url,
+        settings.nats_servers,
         name=name,
         inbox_prefix=settings.nats_inbox,
         security=NatsSecurity(ssl_context=tls, tls_handshake_first=settings.nats_tls_first) if tls else None,

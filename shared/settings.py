@@ -5,6 +5,7 @@ module is imported, only when a settings object is made.
 """
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ class BusSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
 
-    nats_url: str = "nats://127.0.0.1:4222"
+    nats_url: str = Field(default="nats://127.0.0.1:4222", description="of a cluster all servers, with commas between")
     nats_inbox: str = Field(default="_INBOX", pattern=r"^[\w-]+$", description="where answers to this user go")
     nats_tls_ca: Path | None = Field(default=None, description="certificates of whom to trust; else the machine's own")
     nats_tls_cert: Path | None = Field(default=None, description="this client's certificate, where NATS asks for one")
@@ -31,7 +32,13 @@ class BusSettings(BaseSettings):
     @property
     def nats_is_encrypted(self) -> bool:
         """Return whether NATS is spoken to by TLS."""
-        return self.nats_url.startswith("tls://") or bool(self.nats_tls_ca or self.nats_tls_cert)
+        is_asked_for = any(url.startswith("tls://") for url in self.nats_servers)
+        return is_asked_for or bool(self.nats_tls_ca or self.nats_tls_cert)
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """Return the address of each NATS server."""
+        return [url.strip() for url in self.nats_url.split(",")]
 
 
 class ServiceSettings(BusSettings):
@@ -82,3 +89,8 @@ def sqlalchemy_url(url: str) -> str:
 def libpq_url(url: str) -> str:
     """Take SQLAlchemy's driver out of a PostgreSQL URL, as libpq and psycopg2 want it."""
     return url.replace("postgresql+psycopg2://", "postgresql://", 1)
+
+
+def without_password(url: str) -> str:
+    """Return a URL, or several with commas between, as may be shown: `postgresql://baton:***@...`."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

@@ -1,6 +1,8 @@
 """Streams, object store and key-value bucket, declared in one place and idempotently."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
@@ -13,6 +15,7 @@ from nats.js.api import (
 )
 from nats.js.errors import BadRequestError, BucketNotFoundError, NotFoundError
 
+from shared.errors import UnreachableError
 from shared.event import Stream
 from shared.events import (
     ModelPromoted,
@@ -28,7 +31,8 @@ from shared.settings import BusSettings
 
 MODELS = "MODELS"  # object store: bundles by digest
 REQUESTS = "REQUESTS"  # key-value: the state of each train request
-ALL = (*Stream, f"OBJ_{MODELS}", f"KV_{REQUESTS}")
+BUCKETS = (f"OBJ_{MODELS}", f"KV_{REQUESTS}")  # the streams that they are kept in
+ALL = (*Stream, *BUCKETS)
 DAY = 24 * 3600.0
 MOST_CONSUMERS = 10_000  # each worker of a predictor has its own; NATS allows 1,000 where a stream does not say
 
@@ -101,28 +105,38 @@ async def _declare_buckets(js: JetStreamContext, replicas: int) -> None:
         await js.key_value(REQUESTS)
     except (BucketNotFoundError, NotFoundError):
         await js.create_key_value(KeyValueConfig(bucket=REQUESTS, history=1, ttl=30 * DAY, replicas=replicas))
+    for bucket in BUCKETS:
+        config = (await js.stream_info(bucket)).config
+        if config.num_replicas != replicas:
+            await js.update_stream(config, num_replicas=replicas)
 
 
 async def declare_when_reachable(js: JetStreamContext, replicas: int, deadline_s: float = 30.0) -> None:
     """Declare everything, waiting up to `deadline_s` seconds for a JetStream that is still electing or recovering."""
-    async with asyncio.timeout(deadline_s):
-        while True:
-            try:
-                return await declare_all(js, replicas)
-            except (TimeoutError, OSError):
-                await asyncio.sleep(0.25)
+    await _within(deadline_s, partial(declare_all, js, replicas), f"{replicas} copies need as many NATS servers")
 
 
 async def prepare(js: JetStreamContext, settings: BusSettings, deadline_s: float = 30.0) -> None:
     """Declare everything, or wait for whoever may: with `declare_streams` off, JetStream would refuse this service."""
     if settings.declare_streams:
-        return await declare_when_reachable(js, settings.replicas, deadline_s)
-    async with asyncio.timeout(deadline_s):
-        while True:
-            try:
-                return await _check_all(js)
-            except (NatsError, TimeoutError, OSError):
+        await declare_when_reachable(js, settings.replicas, deadline_s)
+    else:
+        await _within(deadline_s, partial(_check_all, js), "BATON_DECLARE_STREAMS=false leaves them to the promoter")
+
+
+async def _within(deadline_s: float, attempt: Callable[[], Awaitable[None]], hint: str) -> None:
+    """Repeat what fails until the deadline; raise `UnreachableError` with what failed last."""
+    last: Exception | None = None
+    try:
+        async with asyncio.timeout(deadline_s):
+            while True:
+                try:
+                    return await attempt()
+                except (NatsError, OSError) as error:
+                    last = error
                 await asyncio.sleep(0.25)
+    except TimeoutError as error:
+        raise UnreachableError(f"the streams were not there within {deadline_s:.0f} s ({last!s}): {hint}") from error
 
 
 async def _check_all(js: JetStreamContext) -> None:

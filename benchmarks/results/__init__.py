@@ -24,6 +24,7 @@ class Report:
     batch: list[Row] = field(default_factory=list)
     many: list[Row] = field(default_factory=list)
     fleet: list[Row] = field(default_factory=list)
+    fsync: list[Row] = field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -85,7 +86,12 @@ def _markdown(report: Report) -> Iterator[str]:
             yield f"## {title}\n"
             yield from _table(rows)
     yield from (f"- {line}" for line in ratios(report))
-    more = {"Reloads": report.reload, "Many models in one worker": report.many, "A fleet": report.fleet}
+    more = {
+        "Reloads": report.reload,
+        "Many models in one worker": report.many,
+        "A fleet": report.fleet,
+        "Events acknowledged before or after they are on the disk": report.fsync,
+    }
     for title, rows in more.items():
         if rows:
             yield f"\n## {title}\n"

@@ -19,7 +19,7 @@ from cli.migrate.report import Report
 from cli.migrate.target import TargetError
 from cli.migrate.tree import open_source
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from compose.local.state import without_password
+from shared.settings import without_password
 
 RUN = "run"
 Source = Annotated[Path, typer.Argument(help="The folder that MLflow calls mlruns.", show_default=False)]

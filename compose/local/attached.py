@@ -7,9 +7,8 @@ import psycopg2
 
 from compose.local.probes import answers, listens
 from compose.local.settings import StackSettings
-from compose.local.state import without_password
 from shared.errors import SettingsError, UnreachableError
-from shared.settings import libpq_url
+from shared.settings import BusSettings, libpq_url, without_password
 
 VARIABLES = {"postgres": "BATON_DATABASE_URL", "nats": "BATON_NATS_URL", "mlflow": "MLFLOW_TRACKING_URI"}
 
@@ -40,8 +39,13 @@ async def check_attached(urls: dict[str, str]) -> None:
 
 
 async def _nats_answers(url: str) -> str | None:
-    address = urlsplit(url)
-    return await listens(address.hostname or "127.0.0.1", address.port or 4222)
+    missing = None
+    for server in BusSettings(nats_url=url).nats_servers:
+        address = urlsplit(server)
+        missing = await listens(address.hostname or "127.0.0.1", address.port or 4222)
+        if missing is None:
+            return None
+    return missing
 
 
 async def _mlflow_answers(url: str) -> str | None:

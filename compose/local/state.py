@@ -1,12 +1,12 @@
 """What a ready stack publishes about itself: where its parts answer and which processes they are."""
 
 import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from compose.local.datadir import DataDir, write_private
 from compose.local.leftovers import created, is_same
+from shared.settings import without_password
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,3 @@ def write_state(data: DataDir, state: State) -> None:
     """Publish the state, for the owner only; readers see the old one or the new one, never half of it."""
     content = {**asdict(state), "created": created(state.pid)}  # a pid alone may soon mean another process
     write_private(data.state, json.dumps(content, indent=2) + "\n")
-
-
-def without_password(url: str) -> str:
-    """Return a URL as it may be shown: `postgresql://baton:***@...`."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

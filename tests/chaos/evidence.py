@@ -102,4 +102,4 @@ class Evidence:
     decided: Sequence[Decided] = ()
     announced: Sequence[str] = ()
     staged: Sequence[Staged] = ()
-    serving: Mapping[int, Serving] = field(default_factory=dict)
+    serving: Mapping[str, Serving] = field(default_factory=dict)

@@ -59,8 +59,9 @@ async def _undone(stack: Stack, bus: NatsBus, asked: Evidence) -> list[str]:
     unpublished = await asyncio.to_thread(rows, stack.database, UNPUBLISHED)
     if unpublished:
         return [f"{row['changes']} changes of {row['model']} are not published" for row in unpublished]
-    evidence = await gathered(asked, stack.database, bus.js, stack.predictor, WORKERS)
+    evidence = await gathered(asked, stack.database, bus.js, stack.predictors, WORKERS)
     late = [checks.each_request_ends_once, checks.predictors_serve_champions, checks.stages_agree]
-    if len(evidence.serving) < WORKERS:
-        return [f"{len(evidence.serving)} of {WORKERS} workers answer"]
+    expected = WORKERS * len(stack.predictors)
+    if len(evidence.serving) < expected:
+        return [f"{len(evidence.serving)} of {expected} workers answer"]
     return [violation for check in late for violation in check(evidence)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -115,14 +115,14 @@ async def stored(js: JetStreamContext, stream: Stream, subjects: list[str]) -> l
     return found
 
 
-async def serving(predictor: str, models: Collection[str], workers: int) -> dict[int, Serving]:
-    """Return what each worker says it serves of some models; workers that do not answer are left out."""
-    found: dict[int, Serving] = {}
+async def serving(predictor: str, models: Collection[str], workers: int) -> dict[str, Serving]:
+    """Return what each worker of a predictor says it serves of some models; those that do not answer are left out."""
+    found: dict[str, Serving] = {}
     for _ in range(TRIES):
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:  # a new connection: perhaps another worker
             answer = await client.get(f"{predictor}/models")
         said: dict[str, Any] = json.loads(answer.content)
-        found[said["worker"]] = {
+        found[f"{said['worker']} of {predictor}"] = {
             entry["model"]: (entry["version"], entry["generation"])
             for entry in said["models"]
             if entry["version"] and entry["model"] in models
@@ -154,8 +154,11 @@ def _reports(stored: Stored) -> Iterator[Report]:
         yield Report(event.predictor, event.worker, stored.model, event.generation, stored.at)
 
 
-async def gathered(asked: Evidence, database: str, js: JetStreamContext, predictor: str, workers: int) -> Evidence:
-    """Return all evidence about the models that were worked on, as it is now."""
+async def gathered(
+    asked: Evidence, database: str, js: JetStreamContext, predictors: Sequence[str], workers: int
+) -> Evidence:
+    """Return all evidence about the models that were worked on, as it is now; each predictor has so many workers."""
     evidence = await asyncio.to_thread(from_database, asked, database)
     evidence = await from_streams(evidence, js)
-    return replace(evidence, serving=await serving(predictor, asked.models, workers))
+    said = [await serving(predictor, asked.models, workers) for predictor in predictors]
+    return replace(evidence, serving={worker: served for one in said for worker, served in one.items()})

@@ -48,7 +48,7 @@ async def run(seed: int, kills: int, data_dir: Path) -> Outcome:
         asked = Evidence(models=workload.models, requests=workload.requests, commands=workload.commands)
         missing = await quiet(stack, bus, asked, journal, QUIET_WITHIN_S)
         asked = replace(asked, worker_starts=sorted(havoc.worker_starts))
-        evidence = await gathered(asked, stack.database, bus.js, stack.predictor, WORKERS)
+        evidence = await gathered(asked, stack.database, bus.js, stack.predictors, WORKERS)
     violations = [f"quiet never came: {fault}" for fault in missing] + checks.violations(evidence)
     return Outcome(seed, _counts(evidence, havoc.tally), violations, time.monotonic() - began)
 

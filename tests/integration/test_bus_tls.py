@@ -121,8 +121,9 @@ async def test_a_password_is_not_told_to_a_server_that_offers_no_tls(authority: 
 def test_a_file_that_is_none_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").write_text("")
     for path in (tmp_path / "empty", tmp_path / "none"):
+        given: dict[str, Any] = {name: path}
         with pytest.raises(SettingsError, match=rf"BATON_{name.upper()}.*{path.name} is no"):
-            NatsBus(BusSettings(**{name: path}), "test")
+            NatsBus(BusSettings(**given), "test")
 
 
 async def test_a_predictor_follows_over_tls(authority: Authority, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ async def settled(asked: Evidence, database: str, bus: NatsBus, predictor: Predi
     try:
         async with asyncio.timeout(QUIET_WITHIN_S):
             while True:
-                evidence = await gathered(asked, database, bus.js, predictor.url, WORKERS)
+                evidence = await gathered(asked, database, bus.js, [predictor.url], WORKERS)
                 missing = found(LATE, evidence)
                 if not missing and len(evidence.endings) == RUNS:
                     return evidence

@@ -53,7 +53,7 @@ GOOD = Evidence(
     ],
     announced=["d1", "d2"],
     staged=[Staged("m", "1", "Production"), Staged("m", "2", "Archived"), Staged("other", "1", "Production")],
-    serving={0: {"m": ("1", 4)}, 1: {"m": ("1", 4)}},
+    serving={"0": {"m": ("1", 4)}, "1": {"m": ("1", 4)}},
 )
 
 BAD = {
@@ -124,13 +124,13 @@ BAD = {
     ),
     "a worker that serves an older version": (
         checks.predictors_serve_champions,
-        replace(GOOD, serving={0: {"m": ("1", 4)}, 1: {"m": ("1", 1)}}),
+        replace(GOOD, serving={"0": {"m": ("1", 4)}, "1": {"m": ("1", 1)}}),
     ),
     "a worker that serves what was withdrawn": (
         checks.predictors_serve_champions,
         replace(GOOD, published=GOOD.published[:3]),
     ),
-    "a worker that serves nothing": (checks.predictors_serve_champions, replace(GOOD, serving={0: {}})),
+    "a worker that serves nothing": (checks.predictors_serve_champions, replace(GOOD, serving={"0": {}})),
     "no worker at all": (checks.predictors_serve_champions, replace(GOOD, serving={})),
     "two standing decisions on an event": (
         checks.one_decision_per_event,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from compose.local.datadir import DataDir, write_private
-from compose.local.state import State, read_state, without_password, write_state
+from compose.local.state import State, read_state, write_state
+from shared.settings import without_password
 
 URLS = {"nats": "nats://127.0.0.1:4222", "postgres": "postgresql://mlflow:s3cret@127.0.0.1:5432/baton"}
 
@@ -62,6 +63,7 @@ def test_the_state_is_for_its_owner_and_shows_no_password(data: DataDir) -> None
         ("postgresql://u:p@h:1/d", "postgresql://u:***@h:1/d"),
         ("postgresql+psycopg2://u:p:q@h/d", "postgresql+psycopg2://u:***@h/d"),
         ("nats://:token@h", "nats://:***@h"),
+        ("nats://u:p@a:1,nats://u:p@b:2", "nats://u:***@a:1,nats://u:***@b:2"),
         ("http://h:5000/a@b", "http://h:5000/a@b"),
     ],
 )

@@ -1,0 +1,129 @@
+"""Three NATS servers as one bus, with the configuration that ships: who may join and use it, what it survives."""
+
+import asyncio
+import secrets
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.demo import load
+from shared.bus import NatsBus
+from shared.errors import ForbiddenError
+from shared.events import PromotionRequested, TrainRequested
+from shared.settings import BusSettings
+from shared.streams import ALL, declare_all, declare_when_reachable
+from tests.chaos.journal import Journal
+from tests.chaos.publisher import Publisher
+from tests.chaos.siege import Siege
+from tests.integration.models import Model
+from tests.integration.predictors import WORKERS, predictor_process
+from tests.nodes import Node, Nodes, nats_nodes
+from tests.servers import wait_for
+
+REPLICAS = 3
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with nats_nodes(tmp_path_factory.mktemp("nodes"), REPLICAS) as running:
+        yield running
+
+
+@pytest.fixture
+async def bus(nodes: Nodes) -> AsyncIterator[NatsBus]:
+    async with NatsBus(BusSettings(nats_url=nodes.url()), "test") as opened:
+        yield opened
+
+
+async def copies(bus: NatsBus) -> dict[str, int]:
+    """Return on how many servers each stream is, and up to date."""
+    found = {}
+    for name in ALL:
+        cluster = (await bus.js.stream_info(name)).cluster
+        assert cluster is not None
+        found[name] = 1 + sum(bool(peer.current) for peer in cluster.replicas or [])
+    return found
+
+
+async def test_a_bus_that_grows_into_a_cluster_has_a_copy_of_everything_on_each_server(bus: NatsBus) -> None:
+    await declare_when_reachable(bus.js, 1)
+    assert await copies(bus) == dict.fromkeys(ALL, 1)
+    await declare_all(bus.js, REPLICAS)
+    async with asyncio.timeout(60):
+        while await copies(bus) != dict.fromkeys(ALL, REPLICAS):
+            await asyncio.sleep(0.1)
+
+
+async def test_users_have_their_rights_on_every_server(nodes: Nodes, bus: NatsBus) -> None:
+    await declare_when_reachable(bus.js, REPLICAS)
+    for url in nodes.url("client").split(","):
+        async with NatsBus(BusSettings(nats_url=url), "client") as client:
+            await client.publish(PromotionRequested(actor="ann"), "m")
+    for url in nodes.url("predictor").split(","):
+        async with NatsBus(BusSettings(nats_url=url), "predictor") as predictor:
+            with pytest.raises(ForbiddenError, match=r"publish train\.requested\.m"):
+                await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
+
+
+def test_no_server_joins_without_the_secret(nodes: Nodes, tmp_path: Path) -> None:
+    folder = tmp_path / "stranger"
+    shutil.copytree(nodes.folder / "etc", folder / "etc")
+    shutil.copytree(nodes.folder / "run", folder / "run")
+    routes = folder / "run/baton/routes.conf"
+    password = routes.read_text().split('"')[1]
+    routes.write_text(routes.read_text().replace(password, secrets.token_urlsafe(24)))
+    stranger = Node("stranger", folder)
+    stranger.start(nodes.sync)
+    try:
+        log = folder / "stranger.log"
+        wait_for(f"a refusal (see {log})", lambda: "Authorization Violation" in log.read_text())
+        for node in nodes.members:
+            routed = httpx.get(f"http://127.0.0.1:{node.monitor}/routez").json()["routes"]
+            assert "stranger" not in {route["remote_name"] for route in routed}
+    finally:
+        stranger.end(signal.SIGKILL)
+
+
+async def test_each_server_may_be_killed_under_load(nodes: Nodes, bus: NatsBus, tmp_path: Path) -> None:
+    await declare_when_reachable(bus.js, REPLICAS)
+    model, share = Model(bus, tmp_path), iter(range(1, 100))
+    publisher = Publisher(bus, model.name)
+
+    async def promote() -> str:
+        known = next(share) / 100
+        return await model.promote(await model.bundle(known), known)
+
+    siege = Siege(nodes, bus, model.name, promote, journal=Journal(tmp_path / "journal.log"))
+    more: dict[str, Any] = {"BATON_DECLARE_STREAMS": "false", "BATON_MODELS": model.name}
+    with ExitStack() as predictors:
+        urls = []
+        for name in ("predictor-1", "predictor-2"):
+            (tmp_path / name).mkdir()
+            running = predictor_process(nodes.url("predictor"), tmp_path / name, **more)
+            urls.append(predictors.enter_context(running).url)
+        workers = WORKERS * len(urls)
+        await siege.promotion(workers)
+        loads = [load.Load(f"{url}/models/{model.name}/predict", {"x": 1}) for url in urls]
+        publishing = asyncio.create_task(publisher.run())
+        async with AsyncExitStack() as asking:
+            for one in loads:
+                await asking.enter_async_context(load.running(one))
+            await siege.round(workers)
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+    print(
+        f"\n{siege.kills} kills, {sum(one.requests for one in loads)} predictions, "
+        f"{len(publisher.acknowledged)} events; longest: {max(siege.delays_s):.1f} s from a commit to a worker, "
+        f"{publisher.longest_s:.1f} s until an event was acknowledged"
+    )
+    assert [failure for one in loads for failure in one.failures] == []
+    assert siege.deaf == []
+    assert await publisher.faults() == []
