@@ -95,7 +95,7 @@ async def test_a_server_that_asks_for_certificates(authority: Authority, tmp_pat
     asks = ("verify: true", f'ca_file: "{authority.ca}"')
     certificate, key = authority.signed("client")
     with encrypted_server(tmp_path, authority.signed(HERE), *asks) as url:
-        mine = {"nats_tls_cert": certificate, "nats_tls_key": key}
+        mine: dict[str, Any] = {"nats_tls_cert": certificate, "nats_tls_key": key}
         await exchange(ServiceSettings(nats_url=url, nats_tls_ca=authority.ca, **mine))
         assert "certificate required" in (await refused(nats_url=url, nats_tls_ca=authority.ca)).lower()
 
