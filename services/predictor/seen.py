@@ -1,10 +1,11 @@
 """What training saw of a model's inputs: a value outside of it is answered, and named."""
 
 from collections.abc import Sequence
+from operator import gt, lt
 
 import numpy as np
 
-from shared.bundle import Block, Column, Columns
+from shared.bundle import Block, Column, Columns, count
 
 
 class Seen:
@@ -14,32 +15,30 @@ class Seen:
         numbers = [one for one in inputs if one.minimum is not None and one.maximum is not None]
         self._numbers = [one.name for one in numbers]
         self._are_all = len(numbers) == len(inputs)
-        self._lowest = np.array([_as_computed(one, one.minimum) for one in numbers])
-        self._highest = np.array([_as_computed(one, one.maximum) for one in numbers])
+        self._lowest = [_as_computed(one, one.minimum) for one in numbers]
+        self._highest = [_as_computed(one, one.maximum) for one in numbers]
         self._texts = {one.name: {None, *one.categories} for one in inputs if one.categories is not None}
 
     def outside(self, columns: Columns) -> list[str]:
         """Return the inputs with a value, in whichever row, that training did not see; a missing one is none."""
+        if count(columns) == 1 and self._is_usual(columns):
+            return []
         found: list[str] = []
         if self._numbers:
-            matrix = self._matrix(columns)
-            strange: np.ndarray = (matrix < self._lowest) | (matrix > self._highest)
-            if np.count_nonzero(strange):  # a fifth of the time that `any` takes
-                found = [self._numbers[at] for at in np.flatnonzero(strange.any(axis=0))]
-        for name, texts in self._texts.items():
-            if not texts.issuperset(columns[name].tolist()):
-                found.append(name)
-        return found
+            numbers = np.stack([columns[name] for name in self._numbers], axis=1)
+            strange: np.ndarray = (numbers < self._lowest) | (numbers > self._highest)
+            found = [self._numbers[at] for at in np.flatnonzero(strange.any(axis=0))]
+        return found + [name for name, texts in self._texts.items() if not texts.issuperset(columns[name].tolist())]
 
-    def _matrix(self, columns: Columns) -> np.ndarray:
-        """Return the numbers as an array of shape (rows, numbers)."""
+    def _is_usual(self, columns: Columns) -> bool:
+        """Tell whether a row is within everything; without NumPy, which takes four times as long for one."""
         if self._are_all and type(columns) is Block:
-            return columns.matrix
-        parts = [columns[name] for name in self._numbers]
-        matrix: np.ndarray = np.empty((len(parts[0]), len(parts)))
-        for index, values in enumerate(parts):
-            matrix[:, index] = values
-        return matrix
+            row = columns.matrix[0].tolist()
+        else:
+            row = [columns[name].item() for name in self._numbers]
+        if any(map(lt, row, self._lowest)) or any(map(gt, row, self._highest)):
+            return False
+        return all(columns[name].item() in texts for name, texts in self._texts.items())
 
 
 def _as_computed(column: Column, bound: float | None) -> float:
