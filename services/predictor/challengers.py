@@ -25,6 +25,10 @@ class Challengers:
         task = self._kept[model].get(digest)
         return task is not None and task.done()
 
+    def forget(self, model: str) -> None:
+        """Keep nothing of a model in memory."""
+        self._kept.pop(model, None)
+
     async def keep(self, bundle: BundleRef) -> None:
         """Have the bundle of one that became champion on disk, for the next start. Raise `BundleError`."""
         await self._cache.keep(bundle, self._bus)

@@ -43,7 +43,6 @@ class Follower:
         self._wanted: dict[str, Change] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._applying: set[asyncio.Task[None]] = set()
-        self._loading: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
 
     async def restore(self) -> None:
@@ -85,17 +84,22 @@ class Follower:
             self._wanted[model] = change
             self._begin(model, change, attempt=1)
 
-    async def load(self, model: str) -> Champion:
-        """Return a model's champion, loaded for whoever asks first; all who ask meanwhile wait for the same load.
+    def wake(self, model: str) -> asyncio.Task[None]:
+        """Load the champion of a lazy model, and follow the model as an eager one from now on."""
+        self._slots.of(model).is_lazy = False
+        return self._begin(model, self._wanted[model], attempt=1)
 
-        From now on the model is followed as an eager one. Raise what keeps its champion from being served.
-        """
-        if model not in self._loading:
-            self._slots.of(model).is_lazy = False
-            self._loading[model] = self._begin(model, self._wanted[model], attempt=1)
-            self._loading[model].add_done_callback(lambda _: self._loading.pop(model))
-        await asyncio.wait([self._loading[model]])
-        return self._slots.champion(model)
+    def is_settled(self, champion: Champion) -> bool:
+        """Tell whether a champion is the last that was heard of, and nothing is being done about it."""
+        wanted = self._wanted[champion.model]
+        is_last = (wanted.ledger, wanted.generation) == (champion.ledger, champion.generation)
+        return is_last and not self._turns[champion.model].locked()
+
+    def rest(self, model: str) -> None:
+        """Unload a champion that is settled, until somebody asks for the model again."""
+        wanted = self._wanted[model]
+        if isinstance(wanted, ModelPromoted):
+            self._slots.of(model).unload(wanted)
 
     def knows(self, model: str, ledger: str, generation: int) -> bool:
         """Tell whether a change, or a later one, was taken note of, or need not be."""

@@ -80,7 +80,7 @@ class Meters:
 
     def answered(self, champion: Champion, seconds: float) -> None:
         """Count an answer. The histogram is looked up once per version: `labels` takes as long as all the rest."""
-        key = (champion.model, champion.version)
+        key = champion.key
         if (latency := self._latencies.get(key)) is None:
             latency = self._latencies[key] = self._answers.labels(*key)
             about = {"model": champion.model, "version": champion.version}

@@ -26,6 +26,9 @@ class PredictorSettings(ServiceSettings):
     loading: Literal["eager", "lazy"] = Field(
         default="eager", description="whether a champion is loaded when it is promoted, or when it is first asked for"
     )
+    loaded_models: int | None = Field(
+        default=None, gt=0, description="with `lazy`: models that are loaded at a time, the last that were asked for"
+    )
     max_body_bytes: int = Field(default=10_000_000, gt=0)
     max_rows: int = Field(default=10_000, gt=0)
     max_requests: int = Field(default=256, gt=0, description="requests that one worker has at a time; more are refused")
@@ -51,6 +54,12 @@ class PredictorSettings(ServiceSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [name.strip() for name in value.split(",") if name.strip()]
+
+    @model_validator(mode="after")
+    def _bound_is_of_lazy_ones(self) -> Self:
+        if self.loaded_models is not None and self.loading != "lazy":
+            raise ValueError("loaded_models bounds what is loaded when it is asked for: set BATON_LOADING=lazy, too")
+        return self
 
     @model_validator(mode="after")
     def _default_is_served(self) -> Self:

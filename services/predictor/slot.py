@@ -1,8 +1,9 @@
 """Slots: what this worker serves of each model. A swap is one reference assignment."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from time import perf_counter
 
 from services.predictor.seen import Seen
 from services.predictor.validator import Validator
@@ -20,6 +21,15 @@ from shared.events import ModelPromoted
 from shared.verification import VerifiedModel
 
 
+class Usage:
+    """When a champion was asked for last, by `time.perf_counter`."""
+
+    __slots__ = ("last",)
+
+    def __init__(self) -> None:
+        self.last = perf_counter()
+
+
 @dataclass(frozen=True)
 class Champion:
     """A verified version, its place in the model's order of changes, and what it takes."""
@@ -32,12 +42,18 @@ class Champion:
     verified: VerifiedModel
     since: datetime
     request_id: str | None = None
+    usage: Usage = field(default_factory=Usage, compare=False)
 
     def of_version(self, version: str | None) -> "Champion":
         """Return this champion if it is of a version, None being any; raise `UnknownModelError` if not."""
         if version is not None and version != self.version:
             raise other_version(self.model, self.version, version)
         return self
+
+    @cached_property
+    def key(self) -> tuple[str, str]:
+        """Return model and version."""
+        return self.model, self.version
 
     @cached_property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -116,6 +132,12 @@ class Slot:
             return False
         self.unloaded, self.problem = promoted, None
         return True
+
+    def unload(self, promoted: ModelPromoted) -> None:
+        """Be lazy again: `promoted` is what was said of the champion, which whoever asks next has loaded."""
+        self.unloaded = promoted
+        self.champion = None
+        self.is_lazy = True
 
     def fail(self, promoted: ModelPromoted, error: BundleError) -> None:
         """Note why a champion is not served; the one that was served before goes on."""

@@ -20,6 +20,7 @@ from services.predictor.follower import Follower
 from services.predictor.gate import Gate
 from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
+from services.predictor.loader import Loader
 from services.predictor.meters import Meters
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
@@ -62,7 +63,7 @@ class Worker:
         self._reporter = Reporter(self._bus, self.meters, settings)
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
-        self.load = self._follower.load
+        self.load = Loader(self._follower, challengers, self.slots, settings.loaded_models).load
         self._champions = subscribe(self.broker, self._follower, challengers, self.slots)
         document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._seat: seats.Seat | None = None

@@ -144,6 +144,7 @@ class Front:
     def _success(  # noqa: PLR0917 - a call by position takes less
         self, target: Target, champion: Champion, reply: Reply, started: float, asked: Headers, caller: str | None
     ) -> Answer:
+        champion.usage.last = started
         self._meters.answered(champion, perf_counter() - started)
         if self._access.on:
             who: dict[str, Any] = {name: getattr(champion, name) for name in ("model", "version", "generation")}

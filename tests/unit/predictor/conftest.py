@@ -11,6 +11,7 @@ import pytest
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
+from services.predictor.loader import Loader
 from services.predictor.meters import Meters
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
@@ -46,6 +47,7 @@ class Parts:
     cache_bytes: int = 10**9
     only: frozenset[str] | None = None
     are_lazy: bool = False
+    most_loaded: int | None = None
 
     def __post_init__(self) -> None:
         settings = PredictorSettings(predictor_name="here")
@@ -56,6 +58,7 @@ class Parts:
         self.challengers = Challengers(self.cache, self.bus, keep=2)
         self.reporter = Reporter(self.bus, self.meters, settings)
         self.follower = Follower(self.cache, self.challengers, self.slots, self.reporter, retry_s=0.01)
+        self.loader = Loader(self.follower, self.challengers, self.slots, self.most_loaded)
 
     async def bundle(self, share: float, **changed: float) -> BundleRef:
         """Store a bundle that answers class 1 with probability `share`."""

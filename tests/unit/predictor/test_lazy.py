@@ -43,7 +43,7 @@ async def test_nothing_is_fetched_before_somebody_asks_and_then_once_for_all(par
     assert bus.downloads == 0
     with pytest.raises(NotLoadedError):
         parts.slots.champion("m")
-    found = await asyncio.gather(*(parts.follower.load("m") for _ in range(20)))
+    found = await asyncio.gather(*(parts.loader.load("m") for _ in range(20)))
     assert bus.downloads == 1
     assert all(champion is parts.slots.champion("m") for champion in found)
     reports = await parts.reported(ModelServing, 1)
@@ -52,7 +52,7 @@ async def test_nothing_is_fetched_before_somebody_asks_and_then_once_for_all(par
 
 async def test_once_loaded_it_is_followed_without_being_asked_for(parts: Parts, bus: CountingBus) -> None:
     await announced(parts)
-    await parts.follower.load("m")
+    await parts.loader.load("m")
     later = await parts.bundle(0.75)
     await prefetch(
         "m",
@@ -80,7 +80,7 @@ async def test_challengers_of_what_is_not_loaded_are_left_alone(parts: Parts, bu
 async def test_the_last_change_counts(parts: Parts, bus: CountingBus) -> None:
     await announced(parts, 0.25)
     await announced(parts, 0.75, version="2")
-    assert (await parts.follower.load("m")).version == "2"
+    assert (await parts.loader.load("m")).version == "2"
     await announced(parts, 0.25, "gone")
     parts.follower.follow("gone", withdrawn(2))
     await parts.follower.settled()
@@ -94,7 +94,7 @@ async def test_what_fails_its_checks_is_rejected_once_and_everybody_is_told(part
     bad = await parts.bundle(0.75, golden_share=0.7)
     parts.follower.follow("m", promoted(bad, "1", 1))
     await parts.follower.settled()
-    told = await asyncio.gather(*(parts.follower.load("m") for _ in range(3)), return_exceptions=True)
+    told = await asyncio.gather(*(parts.loader.load("m") for _ in range(3)), return_exceptions=True)
     assert {type(error) for error in told} == {NotServedError}
     assert "m is not served here: version 1: the model no longer gives its golden answers" in str(told[0])
     with pytest.raises(NotServedError):
@@ -108,7 +108,7 @@ async def test_what_fails_its_checks_is_rejected_once_and_everybody_is_told(part
 
 async def test_once_loaded_a_version_that_fails_leaves_the_old_one(parts: Parts) -> None:
     await announced(parts)
-    await parts.follower.load("m")
+    await parts.loader.load("m")
     parts.follower.follow("m", promoted(await parts.bundle(0.75, golden_share=0.7), "2", 2))
     await parts.follower.settled()
     assert parts.slots.champion("m").version == "1"
@@ -120,7 +120,7 @@ async def test_what_cannot_be_fetched_is_asked_for_again(parts: Parts, tmp_path:
     stored = tmp_path / ref.object
     stored.rename(tmp_path / "away")
     with pytest.raises(NotServedError, match="version 1"):
-        await parts.follower.load("m")
+        await parts.loader.load("m")
     (tmp_path / "away").rename(stored)
     await until(lambda: parts.slots.of("m").champion is not None, "the second attempt")
     assert parts.slots.of("m").problem is None
@@ -128,7 +128,7 @@ async def test_what_cannot_be_fetched_is_asked_for_again(parts: Parts, tmp_path:
 
 async def test_who_stops_waiting_leaves_the_load_to_the_others(parts: Parts, bus: CountingBus) -> None:
     await announced(parts)
-    hasty, patient = asyncio.create_task(parts.follower.load("m")), asyncio.create_task(parts.follower.load("m"))
+    hasty, patient = asyncio.create_task(parts.loader.load("m")), asyncio.create_task(parts.loader.load("m"))
     await asyncio.sleep(0)
     hasty.cancel()
     assert (await patient).version == "1"
@@ -137,23 +137,69 @@ async def test_who_stops_waiting_leaves_the_load_to_the_others(parts: Parts, bus
 
 async def test_a_restart_remembers_and_loads_nothing(parts: Parts, bus: CountingBus) -> None:
     await announced(parts, model="loaded")
-    await parts.follower.load("loaded")
+    await parts.loader.load("loaded")
     await announced(parts, model="asleep")
     away = parts.folder / "empty"
     away.mkdir()
     again = Parts(parts.folder, InMemoryBus(away), are_lazy=True)
     await again.follower.restore()
     assert (again.slots.champions, again.slots.served) == ([], ["asleep", "loaded"])
-    assert (await again.follower.load("loaded")).version == "1", "from the disk cache"
+    assert (await again.loader.load("loaded")).version == "1", "from the disk cache"
     eager = Parts(parts.folder, bus)
     await eager.follower.restore()
     assert eager.slots.served == ["asleep", "loaded"]
 
 
+async def with_room_for(parts: Parts, most: int, *models: str) -> Parts:
+    """Return a worker that keeps so many models loaded, and knows these."""
+    small = Parts(parts.folder, parts.bus, are_lazy=True, most_loaded=most)
+    for number, model in enumerate(models, 1):
+        await announced(small, number / 10, model)
+    return small
+
+
+def loaded(parts: Parts) -> list[str]:
+    return [champion.model for champion in parts.slots.champions]
+
+
+async def test_what_was_not_asked_for_the_longest_time_makes_room(parts: Parts, bus: CountingBus) -> None:
+    small = await with_room_for(parts, 2, "a", "b", "c")
+    first = await small.loader.load("a")
+    await small.loader.load("b")
+    first.usage.last += 60
+    await small.loader.load("c")
+    assert loaded(small) == ["a", "c"]
+    assert small.slots.served == ["a", "b", "c"]
+    await announced(small, 0.9, "b", version="2")
+    assert loaded(small) == ["a", "c"], "what was unloaded is lazy again"
+    assert (await small.loader.load("b")).version == "2"
+    assert loaded(small) == ["a", "b"]
+    assert (await small.loader.load("c")).version == "1"
+    assert bus.downloads == 4, "what was unloaded comes from the disk cache"
+    await small.reported(ModelServing, 4)
+    assert len(small.bus.events(ModelServing)) == 4, "who serves again says nothing new"
+
+
+async def test_where_all_are_asked_for_at_once_all_are_answered(parts: Parts) -> None:
+    small = await with_room_for(parts, 1, "a", "b", "c")
+    found = await asyncio.gather(*(small.loader.load(model) for model in "abc" * 5))
+    assert [champion.model for champion in found] == [*"abc" * 5]
+    assert len(loaded(small)) == 1
+
+
+async def test_the_only_version_that_passed_its_checks_is_not_unloaded(parts: Parts) -> None:
+    small = await with_room_for(parts, 1, "a", "b")
+    await small.loader.load("a")
+    small.follower.follow("a", promoted(await small.bundle(0.75, golden_share=0.7), "2", 2))
+    await small.follower.settled()
+    await small.loader.load("b")
+    assert loaded(small) == ["a", "b"], "version 1 of a could not be loaded again: version 2 is what was promoted last"
+
+
 async def test_the_heartbeat_names_what_is_not_loaded(parts: Parts) -> None:
     await announced(parts, model="asleep", version="2")
     await announced(parts, model="loaded")
-    await parts.follower.load("loaded")
+    await parts.loader.load("loaded")
     said = alive(parts.slots, PredictorSettings(predictor_name="here"), 0)
     assert [(one.model, one.version, one.generation, one.loaded) for one in said.models] == [
         ("loaded", "1", 1, True),
@@ -166,7 +212,7 @@ async def test_which_model_is_meant_does_not_depend_on_what_is_loaded(parts: Par
     with pytest.raises(NotLoadedError) as error:
         parts.slots.default()
     assert error.value.model == "a"
-    await parts.follower.load("a")
+    await parts.loader.load("a")
     assert parts.slots.default().model == "a"
     await announced(parts, model="b")
     with pytest.raises(AmbiguousModelError, match="a, b"):

@@ -77,3 +77,11 @@ def test_a_predictor_without_usable_keys_does_not_start(tmp_path: Path, file: st
     assert ended.returncode == 1
     (sentence,) = ended.stderr.splitlines()
     assert ("line 1 is not name:sha256" if file else "set BATON_API_KEYS_FILE") in sentence
+
+
+def test_a_bound_on_loaded_models_is_for_lazy_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_LOADED_MODELS", "10")
+    with pytest.raises(SettingsError, match="BATON_LOADING=lazy"):
+        load(PredictorSettings)
+    monkeypatch.setenv("BATON_LOADING", "lazy")
+    assert load(PredictorSettings).loaded_models == 10
