@@ -25,6 +25,8 @@ class Report:
     many: list[Row] = field(default_factory=list)
     fleet: list[Row] = field(default_factory=list)
     fsync: list[Row] = field(default_factory=list)
+    migrate: list[Row] = field(default_factory=list)
+    concurrency: list[Row] = field(default_factory=list)
 
 
 def machine() -> dict[str, Any]:
@@ -91,6 +93,8 @@ def _markdown(report: Report) -> Iterator[str]:
         "Many models in one worker": report.many,
         "A fleet": report.fleet,
         "Events acknowledged before or after they are on the disk": report.fsync,
+        "From mlruns/ to a database": report.migrate,
+        "Processes that log and transition at once": report.concurrency,
     }
     for title, rows in more.items():
         if rows:

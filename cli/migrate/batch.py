@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -19,10 +20,12 @@ from cli.migrate import records
 from cli.migrate.artifacts import ArtifactStore
 from cli.migrate.experiment import NAMESPACE
 from cli.migrate.findings import Findings
+from cli.migrate.history import History
 from cli.migrate.limits import Limits
 from cli.migrate.locations import is_remote, local_path, model_artifacts, run_artifacts
 from cli.migrate.logged_model import LoggedModel, read_logged_model
-from cli.migrate.rows import Edge, Rows, add_edges, add_logged_model, add_run
+from cli.migrate.metric import ModelPoint
+from cli.migrate.rows import Edge, Rows, add_edges, add_logged_model, add_model_points, add_run
 from cli.migrate.run import Run, read_run
 from cli.migrate.target import connect, transaction
 from cli.migrate.tree import RunFolder, relative
@@ -135,10 +138,9 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
         run, where = found[key], relative(folders[key], work.root)
         uri = run_artifacts(batch.location(work.store), key)
         uri, digest = _place(run.artifact_uri, run.folder, uri, where, work, outcome)
-        add_run(rows, run, batch.target, uri)
+        outcome.points += add_run(rows, run, batch.target, uri, outcome.findings)
         add_edges(rows, _edges(run, batch, where, outcome.findings))
         written.append((key, uri, digest))
-        outcome.points += sum(map(len, run.metrics.values()))
     records.finish(rows.cursor, work.source, RUN, written)
     outcome.written += len(written)
 
@@ -150,30 +152,30 @@ def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcom
         if model is not None and (work.since is None or model.created >= work.since):
             found[model.id] = model
     folders = {model.id: model.folder for model in found.values()}
-    _drop_points_of_strangers(rows, list(found.values()), work.root, outcome.findings)
     written = []
     for key in _claim(rows, work, LOGGED_MODEL, folders, outcome.findings):
         model, where = found[key], relative(folders[key], work.root)
         uri = model_artifacts(batch.location(work.store), key)
         uri, digest = _place(model.artifact_location, model.folder, uri, where, work, outcome)
         add_logged_model(rows, model, batch.target, uri)
+        for name, history in model.metrics.items():
+            add_model_points(rows, model, batch.target, name, _of_known_runs(rows, history, outcome.findings))
         written.append((key, uri, digest))
     records.finish(rows.cursor, work.source, LOGGED_MODEL, written)
     outcome.written += len(written)
 
 
-def _drop_points_of_strangers(rows: Rows, models: list[LoggedModel], root: Path, findings: Findings) -> None:
-    """Leave out points of runs that the target does not have: its tables refuse them."""
-    runs = {point.run_id for model in models for points in model.metrics.values() for point in points}
-    rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
-    known = {key for (key,) in rows.cursor.fetchall()}
-    for model in models:
-        for key, points in model.metrics.items():
-            lost = {point.run_id for point in points} - known
-            for run in sorted(lost):
-                where = f"{relative(model.folder, root)}/metrics/{key}"
-                findings.quarantined(where, "metric line", f"is of run {run}, which is not there or stays behind")
-            model.metrics[key] = [point for point in points if point.run_id in known]
+def _of_known_runs(rows: Rows, history: History, findings: Findings) -> Iterator[list[ModelPoint]]:
+    """Yield the points of runs that the target has: its tables refuse others."""
+    lost: set[str] = set()
+    for piece in history.model_pieces(findings):
+        runs = {point.run_id for point in piece}
+        rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
+        known = {key for (key,) in rows.cursor.fetchall()}
+        for run in sorted(runs - known - lost):
+            findings.quarantined(history.place, "metric line", f"is of run {run}, which is not there or stays behind")
+        lost |= runs - known
+        yield [point for point in piece if point.run_id in known]
 
 
 def _place(old: str | None, folder: Path, uri: str, where: str, work: Work, outcome: Outcome) -> tuple[str, str]:

@@ -70,9 +70,19 @@ class Item:
     content: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Many:
+    """More members than fit into memory: their number and a digest over them."""
+
+    count: int
+    digest: str
+
+
 def _count(value: Any) -> int:
     if value is None:
         return 0
+    if isinstance(value, Many):
+        return value.count
     return 1 if isinstance(value, Item) else len(value)
 
 

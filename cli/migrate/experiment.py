@@ -63,7 +63,7 @@ def read_experiment(folder: ExperimentFolder, root: Path, limits: Limits, findin
         folder=folder,
         name=name,
         lifecycle=fields.choice("lifecycle_stage", LIFECYCLES, "deleted" if folder.deleted else "active"),
-        artifact_location=fields.text("artifact_location"),
+        artifact_location=fields.text("artifact_location", limits.get("experiments", "artifact_location")),
         created=fields.integer("creation_time"),
         updated=fields.integer("last_update_time"),
         tags=read_values(folder.path / "tags", f"{where}/tags", "experiment tag", findings, root, tag_limit),

@@ -1,6 +1,7 @@
 """Taking typed values out of a `meta.yaml`, with a stated rule for each value that is not what it should be."""
 
 import math
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,8 +87,15 @@ def cut(text: str, limit: int | None, what: str, fields: Fields) -> str:
     return text[:limit]
 
 
+def shown(value: Any, limit: int) -> str:
+    """Return a value as text, cut at a limit; of lists within lists little, for YAML makes huge ones of few bytes."""
+    if isinstance(value, bool | int | float | str):
+        return str(value)[:limit]
+    return reprlib.repr(value)[:limit]
+
+
 def _described(value: Any) -> str:
     if isinstance(value, Unreadable):
         return repr(value)
-    shown = repr(value)
-    return f"{shown[:40]}{'…' if len(shown) > 40 else ''}"
+    text = repr(value) if isinstance(value, str) else shown(value, 41)
+    return f"{text[:40]}{'…' if len(text) > 40 else ''}"

@@ -1,7 +1,8 @@
 """Folders of a FileStore: what is in them, under printable names, and the small files that hold one value each."""
 
 import os
-from collections.abc import Iterator
+from codecs import getincrementaldecoder as decoder
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from cli.migrate.fields import clean
 from cli.migrate.findings import Findings
 
 KEY_LIMIT = 250
+LONGEST = 4_000_000  # characters of a value where the database sets no limit
+BYTES_PER_CHARACTER = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def leads_outside(path: Path, root: Path) -> bool:
 def value_files(folder: Path, where: str, kind: str, findings: Findings, root: Path) -> Iterator[Entry]:
     """Yield the files below a folder of params, tags or metrics: a key with slashes is a path."""
     taken: set[str] = set()
-    for path, name in _files(str(folder), ""):
+    for path, name in _files(str(folder), "", lambda name, why: findings.quarantined(f"{where}/{name}", kind, why)):
         key = printable(name)
         if key != name:
             findings.repaired(f"{where}/{key}", kind, "the file's name is not UTF-8: bad bytes became _xHH")
@@ -65,17 +68,22 @@ def value_files(folder: Path, where: str, kind: str, findings: Findings, root: P
             yield Entry(key, path)
 
 
-def _files(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+def _files(folder: str, prefix: str, lost: Callable[[str, str], None]) -> Iterator[tuple[str, str]]:
     try:
         with os.scandir(folder) as found:
             entries = sorted(found, key=lambda entry: entry.name)
-    except OSError:
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        lost(printable(prefix), f"cannot be read: {error.strerror}")
         return
     for entry in entries:
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(entry.path, f"{prefix}{entry.name}/")
+            yield from _files(entry.path, f"{prefix}{entry.name}/", lost)
         elif entry.is_file() or entry.is_symlink():
             yield entry.path, prefix + entry.name
+        else:
+            lost(printable(prefix + entry.name), "is no file")
 
 
 def read_values(
@@ -87,27 +95,25 @@ def read_values(
         place = f"{where}/{entry.key}"
         try:
             with open(entry.path, "rb") as file:  # noqa: PTH123 - ten times per run, and Path.open is three times slower
-                raw = file.read()
+                raw = file.read(BYTES_PER_CHARACTER * (limit or LONGEST) + 1)
         except OSError as error:
             findings.quarantined(place, kind, f"cannot be read: {error.strerror}")
             continue
-        values[entry.key] = _fitting(raw, place, kind, findings, limit)
+        values[entry.key] = _fitting(raw, place, kind, findings, limit or LONGEST)
     return values
 
 
-def _fitting(raw: bytes, place: str, kind: str, findings: Findings, limit: int | None) -> str:
+def _fitting(raw: bytes, place: str, kind: str, findings: Findings, limit: int) -> str:
     try:
-        text = raw.decode()
+        text = decoder("utf-8")().decode(raw, final=len(raw) <= BYTES_PER_CHARACTER * limit)
     except UnicodeDecodeError:
         text = raw.decode(errors="replace")
         findings.repaired(place, kind, "is not UTF-8: bad bytes became \ufffd")
     if "\0" in text:
         findings.repaired(place, kind, "holds NUL characters, which PostgreSQL cannot: taken out")
         text = clean(text)
-    if limit is not None and len(text) > limit:
-        reason = (
-            f"has {len(text):,} characters, and MLflow's database holds {limit:,}: cut (the whole is in the source)"
-        )
+    if len(text) > limit:
+        reason = f"is longer than the {limit:,} characters that MLflow's database holds: cut (the source has the whole)"
         findings.repaired(place, kind, reason)
         text = text[:limit]
     return text

@@ -3,76 +3,38 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
 from cli.migrate import records
-from cli.migrate.artifacts import ArtifactStore, artifact_files
 from cli.migrate.backup import archive_path, make_backup
 from cli.migrate.batch import LOGGED_MODEL, RUN, Batch, Work
+from cli.migrate.check import Check, Done, open_client
+from cli.migrate.check_runs import history_interval
 from cli.migrate.comparison import Comparison
 from cli.migrate.findings import Findings
-from cli.migrate.limits import Limits
-from cli.migrate.logged_model import read_logged_model
-from cli.migrate.plan import EXPERIMENT, MODEL, OnConflict, Plan, Taken, make_plan, read_taken
+from cli.migrate.options import Options, Verify
+from cli.migrate.plan import EXPERIMENT, MODEL, Plan, Taken, make_plan, read_taken
 from cli.migrate.pool import Pool
 from cli.migrate.progress import Meter
 from cli.migrate.registered import Registered
 from cli.migrate.report import Report
-from cli.migrate.run import read_run
 from cli.migrate.target import (
     TargetError,
     advance_sequence,
     connect,
-    is_initialised,
     read_limits,
     take_lock,
     transaction,
 )
-from cli.migrate.tree import RunFolder, relative
-from cli.migrate.verification import Done, Verifier, history_interval, open_client
+from cli.migrate.verification import verify
 from cli.migrate.writing import Writer
 
 KINDS = (EXPERIMENT, RUN, LOGGED_MODEL, MODEL)
 BATCH = 40  # runs in a transaction: few enough to lose little, many enough that commits cost nothing
-
-
-class Verify(StrEnum):
-    """How much is read back: nothing, every item with the metric histories of some runs, or everything."""
-
-    OFF = "off"
-    SAMPLE = "sample"
-    FULL = "full"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a user chose; `since` is in milliseconds since 1970, `backup` the folder for the archive, None for none."""
-
-    root: Path
-    url: str
-    store: ArtifactStore
-    on_conflict: OnConflict = OnConflict.FAIL
-    only: tuple[str, ...] = ()
-    since: int | None = None
-    backup: Path | None = None
-    processes: int = 2
-    verify: Verify = Verify.SAMPLE
-
-    @property
-    def is_partial(self) -> bool:
-        """Tell whether only a part of the source was chosen."""
-        return bool(self.only) or self.since is not None
-
-    @property
-    def source(self) -> str:
-        """Return the name under which the target remembers this source."""
-        return str(self.root)
 
 
 @contextmanager
@@ -90,7 +52,7 @@ def migrate(options: Options, report: Report, meter: Meter) -> None:
         take_lock(connection)
         with timed(report, "plan"):
             plan = plan_of(options, connection, findings)
-        describe(plan, report)
+        report.describe(plan)
         if options.backup is not None:
             with timed(report, "backup"):
                 _back_up(options, options.backup, report, meter)
@@ -103,7 +65,7 @@ def migrate(options: Options, report: Report, meter: Meter) -> None:
         with transaction(connection) as cursor:
             summarise(cursor, options.source, report)
         with timed(report, "verification"):
-            verify(options, connection, plan, report, meter)
+            compare(options, connection, plan, report, meter)
 
 
 def summarise(cursor: Cursor, source: str, report: Report) -> None:
@@ -112,7 +74,7 @@ def summarise(cursor: Cursor, source: str, report: Report) -> None:
     report.in_target = {kind: len(records.done(cursor, source, kind)) for kind in KINDS}
 
 
-def verify(options: Options, connection: Connection, plan: Plan, report: Report, meter: Meter) -> None:
+def compare(options: Options, connection: Connection, plan: Plan, report: Report, meter: Meter) -> None:
     """Compare source and target and put the result into the report."""
     if options.verify is Verify.OFF:
         return
@@ -124,9 +86,9 @@ def verify(options: Options, connection: Connection, plan: Plan, report: Report,
         limits = read_limits(cursor)
     every = history_interval(plan.runs, whole=options.verify is Verify.FULL)
     comparison = Comparison()
-    verifier = Verifier(open_client(options.url), options.root, limits, options.store, done, every, comparison)
+    check = Check(open_client(options.url), connection, options.root, limits, options.store, done, every, comparison)
     with meter.step("verification", len(done.targets[RUN])) as step:
-        verifier.verify(plan, step)
+        verify(check, plan, step)
     report.verification = {**comparison.to_json(), "histories": f"1 in {every}" if every > 1 else "all"}
 
 
@@ -138,34 +100,10 @@ def verify_alone(options: Options, report: Report, meter: Meter) -> None:
                 raise TargetError(f"nothing was migrated from {options.root} into this database")
             limits = read_limits(cursor)
         plan = make_plan(options.root, limits, Taken(), options.on_conflict, options.only, Findings())
-        describe(plan, report)
+        report.describe(plan)
         with transaction(connection) as cursor:
             summarise(cursor, options.source, report)
-        verify(options, connection, plan, report, meter)
-
-
-def rehearse(options: Options, report: Report, meter: Meter) -> None:
-    """Read everything and report what would be done and every problem; nothing is changed anywhere."""
-    findings = Findings()
-    with closing(connect(options.url)) as connection, transaction(connection) as cursor:
-        ready = is_initialised(cursor)
-        limits = read_limits(cursor) if ready else Limits()
-        taken = read_taken(cursor, options.source) if ready else Taken()
-    plan = make_plan(options.root, limits, taken, options.on_conflict, options.only, findings)
-    describe(plan, report)
-    with meter.step("reading", plan.runs + plan.logged_models) as step:
-        for planned in plan.experiments:
-            for path in planned.runs:
-                read_run(RunFolder(planned.experiment.id, path), options.root, limits, findings)
-            for path in planned.logged_models:
-                read_logged_model(path, options.root, limits, findings)
-            for path in planned.runs + planned.logged_models:
-                place = f"{relative(path, options.root)}/artifacts"
-                report.found["artifact file"] = report.found.get("artifact file", 0) + len(
-                    list(artifact_files(path / "artifacts", place, options.root, findings))
-                )
-                step.advance()
-    report.findings = findings.items
+        compare(options, connection, plan, report, meter)
 
 
 def plan_of(options: Options, connection: Connection, findings: Findings) -> Plan:
@@ -173,18 +111,6 @@ def plan_of(options: Options, connection: Connection, findings: Findings) -> Pla
     with transaction(connection) as cursor:
         limits, taken = read_limits(cursor), read_taken(cursor, options.source)
     return make_plan(options.root, limits, taken, options.on_conflict, options.only, findings)
-
-
-def describe(plan: Plan, report: Report) -> None:
-    """Put what was found into the report."""
-    report.found = {
-        EXPERIMENT: len(plan.experiments),
-        RUN: plan.runs,
-        LOGGED_MODEL: plan.logged_models,
-        MODEL: len(plan.models),
-    }
-    report.renamed = plan.renamed
-    report.not_migrated = {"traces": plan.traces, "assessments": plan.assessments}
 
 
 def _back_up(options: Options, folder: Path, report: Report, meter: Meter) -> None:

@@ -1,19 +1,17 @@
 """Logged models, which MLflow 3 keeps beside runs."""
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import read_values, value_files
+from cli.migrate.folders import read_values
+from cli.migrate.history import History, find_histories
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
-from cli.migrate.metric import ModelPoint, read_model_points
 from cli.migrate.run import LIFECYCLES
-from cli.migrate.tree import META, relative
+from cli.migrate.tree import META, MODEL_ID, relative
 
-MODEL_ID = re.compile(r"[\w\-]{1,36}")
 STATUSES = {0: "UNSPECIFIED", 1: "PENDING", 2: "READY", 3: "FAILED"}
 NUMBERS = {word: number for number, word in STATUSES.items()}
 
@@ -35,7 +33,7 @@ class LoggedModel:
     status_message: str | None
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, list[ModelPoint]] = field(default_factory=dict)
+    metrics: dict[str, History] = field(default_factory=dict)
 
 
 def read_logged_model(path: Path, root: Path, limits: Limits, findings: Findings) -> LoggedModel | None:
@@ -48,30 +46,27 @@ def read_logged_model(path: Path, root: Path, limits: Limits, findings: Findings
     fields = Fields(meta, where, "logged model", findings)
     if meta.problems:
         fields.repaired("; ".join(meta.problems))
+
+    def text(name: str) -> str | None:
+        return fields.text(name, limits.get("logged_models", name))
+
+    def values(kind: str) -> dict[str, str]:
+        limit = limits.get(f"logged_model_{kind}s", f"{kind}_value")
+        return read_values(path / f"{kind}s", f"{where}/{kind}s", kind, findings, root, limit)
+
     return LoggedModel(
         id=path.name,
         folder=path,
-        name=fields.text("name", limits.get("logged_models", "name")) or path.name,
+        name=text("name") or path.name,
         artifact_location=fields.text("artifact_location"),
         created=fields.integer("creation_timestamp", 0) or 0,
         updated=fields.integer("last_updated_timestamp", 0) or 0,
         status=fields.choice("status", STATUSES, "UNSPECIFIED"),
         lifecycle=fields.choice("lifecycle_stage", LIFECYCLES, "active"),
-        model_type=fields.text("model_type", limits.get("logged_models", "model_type")),
-        source_run=fields.text("source_run_id"),
-        status_message=fields.text("status_message", limits.get("logged_models", "status_message")),
-        params=read_values(path / "params", f"{where}/params", "param", findings, root, None),
-        tags=read_values(path / "tags", f"{where}/tags", "tag", findings, root, None),
-        metrics=_metrics(path / "metrics", f"{where}/metrics", findings, root),
+        model_type=text("model_type"),
+        source_run=text("source_run_id"),
+        status_message=text("status_message"),
+        params=values("param"),
+        tags=values("tag"),
+        metrics=find_histories(path / "metrics", f"{where}/metrics", findings, root),
     )
-
-
-def _metrics(folder: Path, where: str, findings: Findings, root: Path) -> dict[str, list[ModelPoint]]:
-    metrics = {}
-    for entry in value_files(folder, where, "metric", findings, root):
-        place = f"{where}/{entry.key}"
-        try:
-            metrics[entry.key] = read_model_points(Path(entry.path).read_bytes(), place, findings)
-        except OSError as error:
-            findings.quarantined(place, "metric", f"cannot be read: {error.strerror}")
-    return metrics

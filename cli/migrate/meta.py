@@ -78,13 +78,15 @@ def _object(suffix: str, arguments: list[Any], state: Any) -> Any:
 
 
 def _dtype(arguments: list[Any], state: Any) -> str:
-    order = state[1] if isinstance(state, list | tuple) and len(state) > 1 and state[1] in {"<", ">"} else "<"
-    return f"{order}{str(arguments[0]).lstrip('<>|=')}" if arguments else "?"
+    order = state[1] if isinstance(state, list | tuple) and len(state) > 1 and state[1] in ("<", ">") else "<"
+    return f"{order}{arguments[0].lstrip('<>|=')}" if arguments and isinstance(arguments[0], str) else "?"
 
 
 def _numpy_scalar(dtype: Any, content: Any) -> Any:
-    order, kind = str(dtype)[:1], str(dtype)[1:]
-    raw = content if isinstance(content, bytes) else str(content).encode("latin-1", "replace")
+    if not isinstance(dtype, str) or not isinstance(content, bytes | str):
+        return Unreadable("numpy")
+    order, kind = dtype[:1], dtype[1:]
+    raw = content if isinstance(content, bytes) else content.encode("latin-1", "replace")
     try:
         if kind.startswith("U"):
             return raw.decode("utf-32-be" if order == ">" else "utf-32-le").rstrip("\0")
@@ -105,6 +107,8 @@ def _load(text: str) -> Any:
 def read_meta(path: Path) -> Meta:
     """Read a `meta.yaml`; damage becomes a problem in words, never an exception."""
     try:
+        if path.exists() and not path.is_file():
+            return Meta(problems=[f"{path.name} is no file"])
         if path.stat().st_size > MAX_BYTES:
             return Meta(problems=[f"{path.name} is larger than {MAX_BYTES:,} bytes"])
         raw = path.read_bytes()
@@ -151,7 +155,7 @@ def _line_by_line(text: str) -> dict[str, Any]:
             continue
         try:
             loaded = _load(line)
-        except (yaml.YAMLError, ValueError, TypeError, AttributeError):
+        except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError):
             continue
         if isinstance(loaded, dict):
             values.update({str(key): value for key, value in loaded.items()})

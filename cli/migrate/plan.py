@@ -1,6 +1,6 @@
 """What a migration is going to do, decided before anything is written: names, conflicts, and which folders."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -9,12 +9,14 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
 from cli.migrate import records
 from cli.migrate.experiment import DEFAULT_ID, Experiment, read_experiment
+from cli.migrate.fields import shown
 from cli.migrate.findings import Findings
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
 from cli.migrate.registered import Registered, read_registered
 from cli.migrate.tree import (
     META,
+    MODELS,
     SourceError,
     count_traces,
     experiment_folders,
@@ -26,7 +28,7 @@ from cli.migrate.tree import (
 from shared.errors import BatonError
 
 EXPERIMENT, MODEL = "experiment", "registered model"
-SUFFIX = "-migrated"
+SUFFIX, LONGEST = "-migrated", 240  # with a number behind it, no more characters than MLflow's database holds
 
 
 class OnConflict(StrEnum):
@@ -116,12 +118,22 @@ def make_plan(
     _drop_copies(plan, findings)
     if chosen and not plan.experiments:
         raise SourceError(f"the source has no experiment {' or '.join(sorted(chosen))}: give its name or id")
-    for path in registered_model_folders(root):
-        model = read_registered(path, root, limits, findings)
-        if model is not None:
-            plan.models.append(model)
+    plan.models = list(_models(root, limits, findings))
     _settle(plan, taken, rule, findings)
     return plan
+
+
+def _models(root: Path, limits: Limits, findings: Findings) -> Iterator[Registered]:
+    """Yield the registered models; of folders of one name the one that is called so."""
+    read = [read_registered(path, root, limits, findings) for path in registered_model_folders(root)]
+    found = [model for model in read if model is not None]
+    kept: dict[str, Registered] = {}
+    for model in sorted(found, key=lambda model: model.where != f"{MODELS}/{model.name}"):
+        if kept.setdefault(model.name, model) is model:
+            yield model
+        else:
+            reason = f"a copy: model {model.name!r} is kept from {kept[model.name].where}"
+            findings.quarantined(model.where, MODEL, reason)
 
 
 def _drop_copies(plan: Plan, findings: Findings) -> None:
@@ -133,7 +145,7 @@ def _drop_copies(plan: Plan, findings: Findings) -> None:
                 seen[path.name] = (planned, path)
                 continue
             other, first = seen[path.name]
-            said = str(read_meta(path / META).values.get("experiment_id"))
+            said = shown(read_meta(path / META).values.get("experiment_id"), 40)
             copy, owner = (first, other) if said == planned.experiment.id else (path, planned)
             kept = path if copy is first else first
             owner.runs.remove(copy)
@@ -142,14 +154,20 @@ def _drop_copies(plan: Plan, findings: Findings) -> None:
             findings.quarantined(relative(copy, plan.root), "run", reason)
 
 
+def is_renamed(old: str, new: str) -> bool:
+    """Tell whether a name was made from another that was taken."""
+    return new.startswith(f"{old[:LONGEST]}{SUFFIX}")
+
+
 def free_name(name: str, taken: Iterable[str]) -> str:
     """Return a name that is not taken, made from one that is."""
-    candidates = (f"{name}{SUFFIX}{f'-{number}' if number > 1 else ''}" for number in range(1, 10_000))
+    candidates = (f"{name[:LONGEST]}{SUFFIX}{f'-{number}' if number > 1 else ''}" for number in range(1, 10_000))
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _settle(plan: Plan, taken: Taken, rule: OnConflict, findings: Findings) -> None:
-    clashes = [p.experiment.name for p in plan.experiments if p.experiment.name in taken.experiments - {"Default"}]
+    own = [p.experiment for p in plan.experiments if not is_default(p.experiment)]
+    clashes = [experiment.name for experiment in own if experiment.name in taken.experiments]
     clashes_of_models = [model.name for model in plan.models if model.name in taken.models]
     if rule is OnConflict.FAIL and (clashes or clashes_of_models):
         held = [f"experiment {name!r}" for name in clashes] + [f"model {name!r}" for name in clashes_of_models]
@@ -158,15 +176,14 @@ def _settle(plan: Plan, taken: Taken, rule: OnConflict, findings: Findings) -> N
             "written: choose --on-conflict skip or --on-conflict rename"
         )
     if rule is OnConflict.SKIP:
-        for name in clashes + clashes_of_models:
-            kind = EXPERIMENT if name in clashes else MODEL
+        for kind, name in [(EXPERIMENT, name) for name in clashes] + [(MODEL, name) for name in clashes_of_models]:
             findings.skipped(name, kind, "the target has one of this name, and --on-conflict skip was given")
-        plan.experiments = [p for p in plan.experiments if p.experiment.name not in clashes]
+        plan.experiments = [p for p in plan.experiments if p.experiment.name not in clashes or is_default(p.experiment)]
         plan.models = [model for model in plan.models if model.name not in clashes_of_models]
-    for planned in plan.experiments:
-        if planned.experiment.name in clashes:
+    for experiment in own:
+        if experiment.name in clashes:
             others = taken.experiments | {p.experiment.name for p in plan.experiments}
-            planned.experiment.name = _renamed(planned.experiment.name, others, EXPERIMENT, findings)
+            experiment.name = _renamed(experiment.name, others, EXPERIMENT, findings)
     for model in plan.models:
         if model.name in clashes_of_models:
             old, model.name = (

@@ -8,7 +8,7 @@ from cli.migrate.findings import Findings
 from cli.migrate.folders import read_values, value_files
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
-from cli.migrate.tree import META, relative, version_folders
+from cli.migrate.tree import META, relative, strange_folders, version_folders
 
 STAGES = {name: name for name in ("None", "Staging", "Production", "Archived")}
 STATUSES = {1: "PENDING_REGISTRATION", 2: "FAILED_REGISTRATION", 3: "READY"}
@@ -70,6 +70,8 @@ def read_registered(path: Path, root: Path, limits: Limits, findings: Findings) 
     name = fields.text("name", limits.get("registered_models", "name")) or where.rsplit("/", 1)[-1]
     if meta.problems:
         fields.repaired(f"{'; '.join(meta.problems)}: the model goes through as {name!r}")
+    for stranger in strange_folders(path):
+        findings.quarantined(relative(path / stranger, root), "model version", "the folder's name is no version's")
     tag_limit = limits.get("registered_model_tags", "value")
     model = Registered(
         name=name,
@@ -98,9 +100,10 @@ def _version(number: int, path: Path, root: Path, limits: Limits, findings: Find
     if fields.integer("version", number) != number:
         fields.repaired(f"{META} says version {meta.values['version']}: the folder's number instead")
 
-    def text(name: str, column: str | None = None) -> str | None:
-        return fields.text(name, limits.get("model_versions", column or name))
+    def text(name: str) -> str | None:
+        return fields.text(name, limits.get("model_versions", name))
 
+    tag_limit = limits.get("model_version_tags", "value")
     return Version(
         number=number,
         where=where,
@@ -115,7 +118,7 @@ def _version(number: int, path: Path, root: Path, limits: Limits, findings: Find
         run_link=text("run_link"),
         status=fields.choice("status", STATUSES, "READY"),
         status_message=text("status_message"),
-        tags=read_values(path / "tags", f"{where}/tags", "version tag", findings, root, None),
+        tags=read_values(path / "tags", f"{where}/tags", "version tag", findings, root, tag_limit),
     )
 
 

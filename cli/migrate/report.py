@@ -5,7 +5,9 @@ from typing import Any
 
 from rich.table import Table
 
+from cli.migrate.batch import LOGGED_MODEL, RUN
 from cli.migrate.findings import Action, Finding, Findings
+from cli.migrate.plan import EXPERIMENT, MODEL, Plan
 
 SHOWN = 20
 
@@ -40,6 +42,17 @@ class Report:
     def is_verified(self) -> bool:
         """Tell whether source and target agree, as far as they were compared."""
         return not self.verification.get("differences")
+
+    def describe(self, plan: Plan) -> None:
+        """Take over what was found in the source."""
+        self.found = {
+            EXPERIMENT: len(plan.experiments),
+            RUN: plan.runs,
+            LOGGED_MODEL: plan.logged_models,
+            MODEL: len(plan.models),
+        }
+        self.renamed = plan.renamed
+        self.not_migrated = {"traces": plan.traces, "assessments": plan.assessments}
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as values for JSON."""

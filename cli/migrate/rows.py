@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
+from cli.migrate.findings import Findings
+from cli.migrate.history import History
 from cli.migrate.logged_model import NUMBERS, LoggedModel
-from cli.migrate.metric import latest
+from cli.migrate.metric import ModelPoint, latest
 from cli.migrate.run import Run
 
 FLUSH_CHARS = 8_000_000
@@ -27,6 +29,10 @@ COLUMNS = {
     "logged_model_metrics": "model_id metric_name metric_timestamp_ms metric_step metric_value experiment_id run_id "
     "dataset_name dataset_digest",
 }
+# A long history is read in pieces. A later piece may repeat points of an earlier one, so it goes through a table
+# without a key, and PostgreSQL leaves out what is there.
+LATER = {"later_metrics": "metrics", "later_logged_model_metrics": "logged_model_metrics"}
+COLUMNS |= {later: COLUMNS[table] for later, table in LATER.items()} | {"source_metrics": COLUMNS["metrics"]}
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -50,10 +56,18 @@ class Rows:
         """Send what waits."""
         for table, lines in self.buffers.items():
             if lines:
-                columns = COLUMNS[table].replace(" ", ", ")
-                self.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO("\n".join(lines) + "\n"))
+                self._copy(table, lines)
                 lines.clear()
         self.chars = 0
+
+    def _copy(self, table: str, lines: list[str]) -> None:
+        columns = COLUMNS[table].replace(" ", ", ")
+        if table in LATER:
+            self.cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} (LIKE {LATER[table]}) ON COMMIT DROP")
+        self.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO("\n".join(lines) + "\n"))
+        if table in LATER:
+            insert = f"INSERT INTO {LATER[table]} ({columns}) SELECT {columns} FROM {table} ON CONFLICT DO NOTHING"  # noqa: S608
+            self.cursor.execute(f"{insert}; TRUNCATE {table}")
 
 
 def encode(value: object) -> str:
@@ -67,8 +81,8 @@ def encode(value: object) -> str:
     return repr(value)
 
 
-def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str) -> None:
-    """Add a run with its params, tags and metrics."""
+def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str, findings: Findings) -> int:
+    """Add a run with its params, tags and metrics; return how many points those have."""
     rows.add(
         "runs", run.id, run.name, run.source_type, run.source_name, run.entry_point, run.user, run.status, run.start,
         run.end, run.deleted_at, run.source_version, run.lifecycle, artifact_uri, experiment,
@@ -77,11 +91,19 @@ def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str) -> None:
         rows.add("params", run.id, key, value)
     for key, value in run.tags.items():
         rows.add("tags", run.id, key, value)
-    for key, points in run.metrics.items():
-        for point in points:
-            rows.add("metrics", run.id, key, point.value, point.timestamp, point.step, point.is_nan)
-        last = latest(points)
-        rows.add("latest_metrics", run.id, key, last.value, last.timestamp, last.step, last.is_nan)
+    return sum(_add_history(rows, run.id, key, history, findings) for key, history in run.metrics.items())
+
+
+def _add_history(rows: Rows, run: str, key: str, history: History, findings: Findings) -> int:
+    table, number, last = "metrics", 0, None
+    for piece in history.pieces(findings):
+        for point in piece:
+            rows.add(table, run, key, point.value, point.timestamp, point.step, point.is_nan)
+        table, number = "later_metrics", number + len(piece)
+        last = latest(piece if last is None else [last, *piece])
+    if last is not None:
+        rows.add("latest_metrics", run, key, last.value, last.timestamp, last.step, last.is_nan)
+    return number
 
 
 @dataclass(frozen=True)
@@ -108,7 +130,7 @@ def add_edges(rows: Rows, edges: Iterable[Edge]) -> None:
 
 
 def add_logged_model(rows: Rows, model: LoggedModel, experiment: int, location: str) -> None:
-    """Add a logged model with its params, tags and metrics."""
+    """Add a logged model with its params and tags."""
     rows.add(
         "logged_models", model.id, experiment, model.name, location, model.created, model.updated,
         NUMBERS[model.status], model.lifecycle, model.model_type, model.source_run, model.status_message,
@@ -117,12 +139,17 @@ def add_logged_model(rows: Rows, model: LoggedModel, experiment: int, location: 
         rows.add("logged_model_params", model.id, experiment, key, value)
     for key, value in model.tags.items():
         rows.add("logged_model_tags", model.id, experiment, key, value)
-    for key, points in model.metrics.items():
-        kept = {(p.point.timestamp, p.point.step, p.run_id): p for p in points}
-        for found in kept.values():
-            name, digest = found.dataset or (None, None)
-            point = found.point
+
+
+def add_model_points(
+    rows: Rows, model: LoggedModel, experiment: int, key: str, pieces: Iterable[list[ModelPoint]]
+) -> None:
+    """Add the history of a logged model's metric; of points of one run, step and time the last of a piece stands."""
+    table = "logged_model_metrics"
+    for piece in pieces:
+        for point, run, dataset in {(p.point.timestamp, p.point.step, p.run_id): p for p in piece}.values():
+            name, digest = dataset or (None, None)
             rows.add(
-                "logged_model_metrics", model.id, key, point.timestamp, point.step, point.value, experiment,
-                found.run_id, name, digest,
+                table, model.id, key, point.timestamp, point.step, point.value, experiment, run, name, digest
             )  # fmt: skip
+        table = "later_logged_model_metrics"

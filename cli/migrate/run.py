@@ -1,15 +1,16 @@
 """Runs: what a run's folder holds, repaired where it must be."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.migrate.fields import Fields
+from cli.migrate.fields import Fields, shown
 from cli.migrate.findings import Findings
-from cli.migrate.folders import read_values, subfolders, value_files
+from cli.migrate.folders import printable, read_values, subfolders
+from cli.migrate.history import History, find_histories
 from cli.migrate.limits import Limits
 from cli.migrate.meta import Meta, read_meta
-from cli.migrate.metric import Point, read_points
-from cli.migrate.tree import MADE_RUN_ID, META, RUN_ID, RunFolder, relative
+from cli.migrate.tree import MADE_RUN_ID, META, MODEL_ID, RUN_ID, RunFolder, relative
 
 STATUSES = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 SOURCES = {1: "NOTEBOOK", 2: "JOB", 3: "PROJECT", 4: "LOCAL", 5: "UNKNOWN", 1000: "UNKNOWN"}
@@ -48,7 +49,7 @@ class Run:
     source_version: str = ""
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, list[Point]] = field(default_factory=dict)
+    metrics: dict[str, History] = field(default_factory=dict)
     inputs: list[Input] = field(default_factory=list)
 
 
@@ -60,7 +61,7 @@ def run_id(folder: RunFolder, root: Path, meta: Meta, findings: Findings) -> str
     """
     where = relative(folder.path, root)
     said = meta.values.get("run_id") or meta.values.get("run_uuid")
-    if said in {None, folder.name} and RUN_ID.fullmatch(folder.name):
+    if said in (None, folder.name) and RUN_ID.fullmatch(folder.name):
         return folder.name
     if isinstance(said, str) and said != folder.name and RUN_ID.fullmatch(said):
         if any((path / said).is_dir() for path in (folder.path.parent, *root.iterdir(), *root.glob(".trash/*"))):
@@ -89,12 +90,9 @@ def read_run(folder: RunFolder, root: Path, limits: Limits, findings: Findings) 
         folder.path / "params", f"{where}/params", "param", findings, root, limits.get("params", "value")
     )
     run.tags = read_values(folder.path / "tags", f"{where}/tags", "tag", findings, root, limits.get("tags", "value"))
-    run.metrics = read_metrics(folder.path / "metrics", f"{where}/metrics", findings, root)
+    run.metrics = find_histories(folder.path / "metrics", f"{where}/metrics", findings, root)
     run.inputs = _inputs(folder.path, where, findings)
-    if meta.problems:
-        _restore(run, meta, fields)
-    if run.name is None:
-        run.name = run.tags.get(NAME_TAG)
+    _complete(run, fields)
     return run
 
 
@@ -112,7 +110,7 @@ def _described(found_id: str, folder: RunFolder, fields: Fields, limits: Limits)
         end=fields.integer("end_time"),
         deleted_at=fields.integer("deleted_time"),
         lifecycle=fields.choice("lifecycle_stage", LIFECYCLES, "active"),
-        artifact_uri=fields.text("artifact_uri"),
+        artifact_uri=text("artifact_uri", "artifact_uri"),
         source_type=fields.choice("source_type", SOURCES, "LOCAL"),
         source_name=text("source_name", "source_name", "") or "",
         entry_point=text("entry_point_name", "entry_point_name", "") or "",
@@ -120,53 +118,43 @@ def _described(found_id: str, folder: RunFolder, fields: Fields, limits: Limits)
     )
 
 
-def _restore(run: Run, meta: Meta, fields: Fields) -> None:
-    """Fill what a damaged meta.yaml does not say from the run's tags and metrics."""
-    times = [point.timestamp for points in run.metrics.values() for point in points]
+def _complete(run: Run, fields: Fields) -> None:
+    """Fill what meta.yaml does not say from tags and metrics: MLflow's client fails on runs without user or start."""
     run.name = run.name or run.tags.get(NAME_TAG)
-    run.user = run.user or run.tags.get(USER_TAG)
+    run.user = run.user or run.tags.get(USER_TAG) or ""
+    problems = "; ".join(fields.meta.problems)
     if run.start is None:
-        run.start = min(times, default=int(run.folder.stat().st_mtime * 1000))
-    if "status" not in meta.values:
+        run.start = min(_times(run), default=int(run.folder.stat().st_mtime * 1000))
+        problems = problems or f"{META} has no start_time"
+    if fields.meta.problems and "status" not in fields.meta.values:
         run.status = "KILLED"  # how it ended is not known
-    fields.repaired(f"{'; '.join(meta.problems)}: what is lacking was taken from the folder, the tags and the metrics")
+    if problems:
+        fields.repaired(f"{problems}: what is lacking was taken from the folder, the tags and the metrics")
 
 
-def read_metrics(folder: Path, where: str, findings: Findings, root: Path) -> dict[str, list[Point]]:
-    """Return the history of each metric of a run."""
-    metrics = {}
-    for entry in value_files(folder, where, "metric", findings, root):
-        place = f"{where}/{entry.key}"
-        try:
-            with open(entry.path, "rb") as file:  # noqa: PTH123 - see folders
-                points = read_points(file.read(), place, findings)
-        except OSError as error:
-            findings.quarantined(place, "metric", f"cannot be read: {error.strerror}")
-            continue
-        if points:
-            metrics[entry.key] = points
-        else:
-            findings.quarantined(place, "metric", "holds no point")
-    return metrics
+def _times(run: Run) -> Iterator[int]:
+    """Yield times of a run's metrics, the first of each piece."""
+    for history in run.metrics.values():
+        yield from (min(point.timestamp for point in piece) for piece in history.pieces(Findings()))
 
 
 def _inputs(folder: Path, where: str, findings: Findings) -> list[Input]:
     found = []
     for part, kinds in (("inputs", {"DATASET": "dataset", "MODEL": "model_input"}), ("outputs", {})):
         for name in subfolders(folder / part):
-            place = f"{where}/{part}/{name}"
-            meta = read_meta(folder / part / name / META)
+            key = printable(name)
+            place, meta = f"{where}/{part}/{key}", read_meta(folder / part / name / META)
             fields = Fields(meta, place, part[:-1], findings)
-            if part == "outputs":
-                found.append(Input("model_output", name, name, fields.integer("step", 0) or 0))
+            if part == "outputs" and MODEL_ID.fullmatch(name):
+                found.append(Input("model_output", key, name, fields.integer("step", 0) or 0))
                 continue
-            kind = kinds.get(str(meta.values.get("source_type", "DATASET")).rsplit(".", 1)[-1])
+            kind = kinds.get(shown(meta.values.get("source_type", "DATASET"), 40).rsplit(".", 1)[-1])
             target = fields.text("source_id")
-            if kind is None or not target:
+            if kind is None or not target or (kind == "model_input" and not MODEL_ID.fullmatch(target)):
                 reason = "; ".join(meta.problems) or "names no data set and no model"
-                findings.quarantined(place, "input", reason)
+                findings.quarantined(place, part[:-1], reason)
                 continue
             tags = meta.values.get("tags")
-            tags = {str(key)[:255]: str(value)[:500] for key, value in tags.items()} if isinstance(tags, dict) else {}
-            found.append(Input(kind, name, target, tags=tags))
+            tags = {str(key)[:255]: shown(value, 500) for key, value in tags.items()} if isinstance(tags, dict) else {}
+            found.append(Input(kind, key, target, tags=tags))
     return found

@@ -17,11 +17,12 @@ from cli.migrate.folders import leads_outside, printable, subfolders
 from shared.errors import BatonError
 
 RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}")
+MODEL_ID = re.compile(r"[\w\-]{1,36}")
 MADE_RUN_ID = re.compile(r"[0-9a-f]{32}")
 META, TRASH, MODELS = "meta.yaml", ".trash", "models"
 NOT_RUNS = {"tags", "datasets", "traces", MODELS, TRASH}
 RUN_PARTS = ("params", "metrics", "tags", "artifacts", "inputs", "outputs")
-VERSION = re.compile(r"version-(\d{1,9})")
+VERSION = re.compile(r"version-(0|[1-9]\d{0,8})")
 
 
 class SourceError(BatonError):
@@ -122,6 +123,11 @@ def version_folders(model: Path) -> list[tuple[int, Path]]:
     """Return the versions of a registered model with their numbers, in order."""
     found = [(VERSION.fullmatch(name), model / name) for name in subfolders(model)]
     return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def strange_folders(model: Path) -> list[str]:
+    """Return the names of a registered model's folders that are neither versions nor anything else of it."""
+    return [name for name in subfolders(model) if name not in {"tags", "aliases"} and not VERSION.fullmatch(name)]
 
 
 def count_traces(experiment: ExperimentFolder) -> tuple[int, int]:

@@ -12,9 +12,11 @@ from typer.core import TyperGroup
 
 from cli import output
 from cli.migrate.destination import artifact_store, database
-from cli.migrate.job import Options, Verify, migrate, rehearse, verify_alone
+from cli.migrate.job import migrate, verify_alone
+from cli.migrate.options import Options, Verify
 from cli.migrate.plan import OnConflict
 from cli.migrate.progress import Meter, meter
+from cli.migrate.rehearsal import rehearse
 from cli.migrate.report import Report
 from cli.migrate.target import TargetError
 from cli.migrate.tree import open_source

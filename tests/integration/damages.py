@@ -51,6 +51,11 @@ def empty(path: Path) -> None:
     path.write_text("")
 
 
+def into_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 def replace_line(key: str, text: str) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{key}:")]
@@ -114,6 +119,11 @@ def trashed(root: Path, _folder: Path, _good: Path) -> None:
     run(experiment(root / ".trash", "9000003", "thrown away", lifecycle_stage="deleted"), lifecycle_stage="deleted")
 
 
+def params_a_file(_root: Path, _folder: Path, good: Path) -> None:
+    shutil.rmtree(good / "params")
+    value(good, "params", "1")
+
+
 def lost_input(_root: Path, _folder: Path, good: Path) -> None:
     write_meta(good / "inputs" / "abc", {"source_type": "DATASET", "source_id": "gone", "tags": {}})
 
@@ -161,7 +171,7 @@ CASES = [
     Case("empty run folder", lambda _, folder, __: (folder / ("a" * 32)).mkdir(), "quarantined", "an empty folder"),
     Case("run copied beside itself", copied_inside, "quarantined", "a copy"),
     Case("run copied to another experiment", copied_elsewhere, "quarantined", "a copy"),
-    Case("param too long", on_value("params/q", "x" * 9000), "repaired", "9,000 characters", sql=PARAM,
+    Case("param too long", on_value("params/q", "x" * 9000), "repaired", "longer than the 8,000 characters", sql=PARAM,
          answer="x" * 8000),
     Case("param not UTF-8", on_value("params/q", b"a\xff"), "repaired", "not UTF-8", sql=PARAM, answer="a\ufffd"),
     Case("param with NUL", on_value("params/q", b"a\x00b"), "repaired", "NUL", sql=PARAM, answer="ab"),
@@ -173,6 +183,9 @@ CASES = [
          sql=POINTS, answer=2),
     Case("metric time beyond bigint", on_value("metrics/q", f"{'9' * 30} 0.5 0\n1 0.5 0\n"), "quarantined",
          "not a metric", sql=POINTS, answer=1),
+    Case("metric file of garbage", on_value("metrics/q", b"garbage\n" * 5000 + b"1 0.5 0\n"), "quarantined",
+         "more lines", sql=POINTS, answer=1),
+    Case("metric line without end", on_value("metrics/q", b"x" * 100_000), "quarantined", "too long"),
     Case("metric file empty", on_value("metrics/q", ""), "quarantined", "no point"),
     Case("metric lines twice", on_value("metrics/q", "1 0.5 0\n1 0.5 0\n"), None, sql=POINTS, answer=1),
     Case("NaN and infinity", on_value("metrics/q", "1 nan 0\n2 inf 1\n3 -inf 2\n"), None, sql=POINTS, answer=3),
@@ -182,6 +195,20 @@ CASES = [
     Case("artifact link in a circle", link("artifacts/q", "."), None),
     Case("run linked out", lambda _, folder, __: (folder / ("b" * 32)).symlink_to("/etc"), "quarantined", "leads out"),
     Case("input without data set", lost_input, "quarantined", "names data set gone"),
+    Case("start not a number", on_meta(replace_line("start_time", "soon")), "repaired", "no start_time", sql=START,
+         answer=1_600_000_001_500),
+    Case("no user", on_meta(replace_line("user_id", "")), None),
+    Case("run id a list", on_meta(replace_line("run_id", "[1]")), "repaired", "unusable"),
+    Case("YAML that explodes", on_meta(replace_line("user_id", "\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 20)) + "end_time: *a19")), "repaired",
+         "whole number"),
+    Case("meta.yaml a folder", on_meta(into_a_folder), "repaired", "no file"),
+    Case("params a file", params_a_file, "quarantined", "cannot be read"),
+    Case("output not UTF-8", lambda _, __, good: write_meta(good / "outputs" / "m\udcff", {}), "quarantined",
+         "no data set"),
+    Case("input of an endless name", lambda _, __, good: write_meta(
+        good / "inputs" / "abc", {"source_type": "MODEL_INPUT", "source_id": "m-" + "x" * 90}), "quarantined",
+         "names no data set"),
     Case("logged model meta empty", lambda _, folder, __: void(value(folder, "models/m-1/meta.yaml", "")),
          "quarantined", "is empty"),
     Case("deleted experiment", trashed, None),
@@ -193,6 +220,12 @@ CASES = [
          "repaired", "does not know", sql=f"{VERSIONS}'v-stage'", answer="1:None 2:None"),
     Case("model meta missing", registry("v-meta", lambda f, _: (f / "meta.yaml").unlink()), "repaired", "missing",
          sql=f"{VERSIONS}'v-meta'", answer="1:None"),
+    Case("model copied", registry("v-copied", lambda f, _: void(shutil.copytree(f, f.with_name("v-copied (2)")))),
+         "quarantined", "a copy", sql=f"{VERSIONS}'v-copied'", answer="1:None"),
+    Case("strange version folder", registry("v-strange", lambda f, _: void(
+        shutil.copytree(f / "version-1", f / "version-one"))), "quarantined", "no version's",
+         sql=f"{VERSIONS}'v-strange'",
+         answer="1:None"),
     Case("alias of nothing", registry("v-alias", lambda f, _: void(value(f, "aliases/x", "lots"))), "quarantined",
          "no version's number", sql=f"{ALIASES}'v-alias'", answer="chosen:1"),
     Case("two versions in Production",

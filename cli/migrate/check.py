@@ -1,0 +1,72 @@
+"""What a verification has at hand: both sides, and the comparison that it fills."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
+
+from cli.migrate.artifacts import ArtifactStore, digest_folder
+from cli.migrate.comparison import Comparison
+from cli.migrate.limits import Limits
+from cli.migrate.locations import is_remote
+from shared.settings import sqlalchemy_url
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as TargetRun
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the target remembers of a migration: by kind, what each item became and the digest of its artifacts."""
+
+    targets: dict[str, dict[str, str]]
+    digests: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """Compares one source with one target; `every` is how often a run's whole metric history is read (1: always)."""
+
+    client: "MlflowClient"
+    connection: Connection
+    root: Path
+    limits: Limits
+    store: ArtifactStore
+    done: Done
+    every: int
+    comparison: Comparison
+
+    def artifacts(self, kind: str, key: str) -> None:
+        """Compare the artifacts of an item with the digest that was taken when they were copied."""
+        uri, digest = self.done.targets[kind][key], self.done.digests[kind][key]
+        if (digest and not is_remote(uri)) or (self.store.folder is not None and uri.startswith(self.store.root)):
+            held = digest_folder(self.store.path_of(uri))
+            if digest or held.digest:
+                self.comparison.compare("artifact folder", key, [digest], [held.digest] if held.digest else None)
+
+    def pages(self, experiment: str) -> Iterator["TargetRun"]:
+        """Yield the target's runs of an experiment, deleted ones too."""
+        from mlflow.entities import ViewType
+
+        token = None
+        while True:
+            page = self.client.search_runs([experiment], "", ViewType.ALL, PAGE, ["start_time ASC"], token)
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+
+def open_client(url: str) -> "MlflowClient":
+    """Return MLflow's public client, on the database itself."""
+    warnings.filterwarnings("ignore", module="mlflow|sqlalchemy")
+    from mlflow import MlflowClient
+
+    uri = sqlalchemy_url(url)
+    return MlflowClient(uri, uri)
