@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compose.local.state import read_state
-from shared.settings import BusSettings
+from shared.settings import BusSettings, names_database
 
 DEFAULT_DATA_DIR = Path(".baton")
 
@@ -33,6 +33,9 @@ def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
     state = read_state(data_dir)
     running = state.urls if state else {}
 
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    database = named if names_database(named) else ""  # its server is then the running stack's
+
     def address(variable: str, part: str, default: str) -> str:
         return os.environ.get(variable) or running.get(part) or default
 
@@ -40,8 +43,8 @@ def find(data_dir: Path = DEFAULT_DATA_DIR) -> Endpoints:
         nats=address("BATON_NATS_URL", "nats", "nats://127.0.0.1:4222"),
         predictor=address("BATON_PREDICTOR_URL", "predictor", "http://127.0.0.1:8000"),
         promoter=address("BATON_PROMOTER_URL", "promoter", "http://127.0.0.1:8001"),
-        mlflow=address("MLFLOW_TRACKING_URI", "mlflow", "http://127.0.0.1:5000"),
-        database=address("BATON_DATABASE_URL", "postgres", "postgresql://127.0.0.1:5432/baton"),
+        mlflow=("" if database else named) or running.get("mlflow") or "http://127.0.0.1:5000",
+        database=database or address("BATON_DATABASE_URL", "postgres", "postgresql://127.0.0.1:5432/baton"),
         api_key=os.environ.get("BATON_API_KEY", ""),
         token=os.environ.get("BATON_TOKEN") or (state.token if state else ""),
     )

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.errors import SettingsError
@@ -51,13 +51,19 @@ class ServiceSettings(BusSettings):
 
 
 class RegistrySettings(BaseSettings):
-    """Where MLflow answers."""
+    """Where MLflow answers: its server, or its database itself (`postgresql://...`)."""
 
     model_config = SettingsConfigDict(env_prefix="BATON_", extra="ignore", populate_by_name=True)
 
     tracking_uri: str = Field(default="http://127.0.0.1:5000", validation_alias="MLFLOW_TRACKING_URI")
 
+    @field_validator("tracking_uri")
+    @classmethod
+    def _with_driver(cls, uri: str) -> str:
+        return sqlalchemy_url(uri)
 
+
+POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg2://")
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -76,6 +82,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def names_database(url: str | None) -> bool:
+    """Tell whether an address is PostgreSQL's: MLFLOW_TRACKING_URI may name MLflow's database instead of its server."""
+    return (url or "").startswith(POSTGRESQL)
 
 
 def sqlalchemy_url(url: str) -> str:

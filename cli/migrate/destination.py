@@ -8,21 +8,25 @@ from cli import endpoints
 from cli.migrate.artifacts import ArtifactStore, folder_of
 from cli.migrate.target import TargetError, connect, default_location, is_initialised, transaction
 from compose.local.state import read_state
-from shared.settings import sqlalchemy_url
-
-POSTGRESQL = ("postgresql://", "postgres://", "postgresql+psycopg2://")
+from shared.settings import libpq_url, names_database, sqlalchemy_url
 
 
 def database(to: str | None, data_dir: Path) -> str:
-    """Return the URL of the database to write to: named, or the running stack's, or MLFLOW_TRACKING_URI's."""
-    if to is not None:
-        if not to.startswith(POSTGRESQL):
-            raise TargetError(f"{urlsplit(to).scheme or to}: only PostgreSQL can be written to (postgresql://...)")
-        return to
+    """Return the URL of the database to write to: named with --to, in the environment, or the running stack's."""
+    named, chosen = os.environ.get("MLFLOW_TRACKING_URI", ""), os.environ.get("BATON_DATABASE_URL")
+    chosen = to or (named if names_database(named) else chosen)
+    if chosen:
+        if not names_database(chosen):
+            raise TargetError(
+                f"{urlsplit(chosen).scheme or chosen}: only PostgreSQL can be written to (postgresql://...)"
+            )
+        return chosen
     state = read_state(data_dir)
-    named = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if state is None and named.startswith(POSTGRESQL):
-        return named
+    if named and (state is None or not _same(named, state.urls["mlflow"])):
+        raise TargetError(
+            f"MLFLOW_TRACKING_URI names {named}, which is no stack that runs here: name its database with "
+            "--to postgresql://..."
+        )
     if state is None:
         raise TargetError(
             "no stack runs here: start one with `baton up`, or name a database with --to postgresql://..."
@@ -30,9 +34,13 @@ def database(to: str | None, data_dir: Path) -> str:
     return state.urls["postgres"]
 
 
-def artifact_store(
-    url: str, to: str | None, artifacts: str | None, data_dir: Path, *, change: bool = True
-) -> ArtifactStore:
+def _same(one: str, other: str) -> bool:
+    """Tell whether two addresses on this machine are the same."""
+    one, other = (url.rstrip("/").replace("://localhost", "://127.0.0.1") for url in (one, other))
+    return one == other
+
+
+def artifact_store(url: str, artifacts: str | None, data_dir: Path, *, change: bool = True) -> ArtifactStore:
     """Return where artifacts go: as MLflow's own experiment 0 says, or below `artifacts`, a folder or a URI.
 
     MLflow's tables are created if there are none, unless nothing may be changed.
@@ -54,8 +62,9 @@ def artifact_store(
     if artifacts and not proxied:
         root = artifacts.rstrip("/")
     folder = folder_of(artifacts or root)
-    if proxied and to is None:
-        folder = folder or data_dir.expanduser().resolve() / "artifacts"
+    state = read_state(data_dir)
+    if proxied and state is not None and libpq_url(url) == libpq_url(state.urls["postgres"]):
+        folder = folder or data_dir.expanduser().resolve() / "artifacts"  # the running stack's server keeps them there
     return ArtifactStore(root, folder, endpoints.find(data_dir).mlflow)
 
 

@@ -82,7 +82,7 @@ def run(
     options = Options(
         root=root,
         url=url,
-        store=artifact_store(url, to, artifacts, data_dir, change=not dry_run),
+        store=artifact_store(url, artifacts, data_dir, change=not dry_run),
         on_conflict=on_conflict,
         only=tuple(only or ()),
         since=int(since.replace(tzinfo=since.tzinfo or UTC).timestamp() * 1000) if since else None,
@@ -105,7 +105,7 @@ def verify(
     """Compare a FileStore with what was migrated of it, read back through MLflow's client."""
     root, url = open_source(source), database(to, data_dir)
     result = Report(str(root), without_password(url))
-    store = artifact_store(url, to, artifacts, data_dir, change=False)
+    store = artifact_store(url, artifacts, data_dir, change=False)
     carry_out(verify_alone, Options(root, url, store, verify=verification), result)
     finish(result, report, as_json=as_json)
 

@@ -8,14 +8,17 @@ import psycopg2
 from compose.local.probes import answers, listens
 from compose.local.settings import StackSettings
 from shared.errors import SettingsError, UnreachableError
-from shared.settings import BusSettings, libpq_url, without_password
+from shared.settings import BusSettings, libpq_url, names_database, without_password
 
 VARIABLES = {"postgres": "BATON_DATABASE_URL", "nats": "BATON_NATS_URL", "mlflow": "MLFLOW_TRACKING_URI"}
 
 
 def attached_urls(settings: StackSettings) -> dict[str, str]:
     """Return the addresses of the parts that are not to be started."""
-    given = {"postgres": settings.database_url, "nats": settings.nats_url, "mlflow": settings.tracking_uri}
+    tracking, database = settings.tracking_uri, settings.database_url
+    if names_database(tracking):  # MLflow's database without its server: that one is started here
+        tracking, database = None, database or tracking
+    given = {"postgres": database, "nats": settings.nats_url, "mlflow": tracking}
     urls = {part: url for part, url in given.items() if url}
     if "mlflow" in urls and "postgres" not in urls and settings.capture == "triggers":
         raise SettingsError(

@@ -1,15 +1,21 @@
 """The commands that people with the old project type: each runs, says what replaces it, and leads on."""
 
 import importlib.util
+import json
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import mlflow
 import pytest
 
+from cli.output import DONE, REFUSED
 from tests.integration.raw_filestore import experiment, run
 from tests.servers import answers, free_port, running, wait_for
+from tests.stack import BATON, RunningStack, running_stack
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
@@ -23,12 +29,36 @@ def test_postgresql_and_mlflow_start_alone(script: str, tmp_path: Path) -> None:
     environment = {f"BATON_{name}_PORT": "0" for name in PORTS}
     environment |= {"BATON_DATA_DIR": str(tmp_path / "data"), "BATON_NO_DOCKER": "1", "MLFLOW_TRACKING_URI": ""}
     with running([str(SCRIPTS / script)], log, environment):
-        wait_for("both addresses", lambda: "\nmlflow: http" in log.read_text(), 150)
+        wait_for("both addresses", lambda: "verified: " in log.read_text(), 150)
         lines = dict(line.split(": ", 1) for line in log.read_text().splitlines() if ": " in line)
         assert lines["postgres"].startswith("postgresql://")
         found = httpx.post(f"{lines['mlflow']}/api/2.0/mlflow/experiments/search", json={"max_results": 5})
         assert found.json()["experiments"][0]["name"] == "Default"
+        assert "verified: both answer, and hold 1 experiment(s)" in log.read_text()
     assert ("deprecated" in log.read_text()) == (script != "setup-postgresql-mlflow.sh")
+
+
+@pytest.mark.timeout(200)
+def test_mlflow_starts_on_the_database_that_a_tracking_uri_names(database_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    environment = {f"BATON_{name}_PORT": "0" for name in PORTS} | {"BATON_NO_DOCKER": "1"}
+    environment |= {"BATON_DATA_DIR": str(tmp_path / "data"), "MLFLOW_TRACKING_URI": database_url}
+    with running([str(SCRIPTS / "setup-postgresql-mlflow.sh")], log, environment):
+        wait_for("both addresses", lambda: "verified: " in log.read_text(), 150)
+        assert f"postgres: {database_url}\n" in log.read_text()
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command")
+def test_with_docker_postgresql_answers_on_this_machine_too() -> None:
+    files = ["-f", "compose/compose.yaml", "-f", "compose/registry.yaml"]
+    command = ["docker", "compose", *files, "config", "--format", "json"]
+    services = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=60).stdout)[
+        "services"
+    ]
+    (port,) = services["postgres"]["ports"]
+    assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "5432", 5432)
+    assert set(services["postgres"]["networks"]) == {"registry", "outside"}
+    assert services["mlflow"]["ports"][0]["published"] == "5000"
 
 
 @pytest.mark.timeout(150)
@@ -67,6 +97,75 @@ def test_the_old_promotion_command_means_the_same(words: list[str], baton: list[
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.translated(words) == baton
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    with running_stack(["up"], tmp_path_factory.mktemp("old") / "stack") as stack:
+        yield stack
+
+
+def promote_model(stack: RunningStack, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the old command as people do, who name MLflow's address."""
+    environment = {**stack.environment, "BATON_DATA_DIR": str(stack.data_dir)}
+    command = [str(SCRIPTS / "promote-model.py"), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, env=environment)
+
+
+def versions(stack: RunningStack, model: str) -> dict[str, str]:
+    client = mlflow.MlflowClient(stack.state.urls["mlflow"], stack.state.urls["mlflow"])
+    return {str(v.version): str(v.current_stage) for v in client.search_model_versions(f"name = '{model}'")}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore")  # MLflow warns of stages
+def test_the_old_promotion_commands_on_a_real_stack(stack: RunningStack) -> None:
+    model, seeds = "heart-disease", range(1, 8)
+    for seed in seeds:
+        words = [
+            "train",
+            model,
+            "--recipe",
+            "random-forest",
+            "--param",
+            "n_estimators=2",
+            "--seed",
+            str(seed),
+            "--wait",
+        ]
+        trained = stack.baton(*words, timeout=200)
+        assert trained.returncode in {DONE, REFUSED}, trained.stderr
+    promoted = promote_model(stack, model, "2")
+    assert promoted.returncode == DONE, promoted.stderr
+    assert versions(stack, model)["2"] == "Production"
+    listed = promote_model(stack, "--list")
+    assert listed.returncode == DONE, listed.stderr
+    assert model in listed.stdout
+    judged = promote_model(stack, "--auto")
+    assert judged.returncode in {DONE, REFUSED}, judged.stderr
+    best = promote_model(stack, model)
+    assert best.returncode in {DONE, REFUSED}, best.stderr
+    (champion,) = (number for number, stage in versions(stack, model).items() if stage == "Production")
+    cleaned = promote_model(stack, "--cleanup", model)
+    assert cleaned.returncode == DONE, cleaned.stderr
+    assert len(versions(stack, model)) < len(seeds)
+    assert versions(stack, model)[champion] == "Production"
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("part", ["mlflow", "postgres"])
+def test_a_migration_goes_where_the_tracking_uri_says(part: str, stack: RunningStack, tmp_path: Path) -> None:
+    run(experiment(tmp_path / "mlruns", "1", f"by {part}"))
+    environment = {**os.environ, "BATON_DATA_DIR": str(stack.data_dir), "MLFLOW_TRACKING_URI": stack.state.urls[part]}
+    command = [BATON, "migrate", str(tmp_path / "mlruns"), "--no-backup", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False, env=environment)
+    assert done.returncode == DONE, done.stderr
+    client = mlflow.MlflowClient(stack.state.urls["mlflow"])
+    found = client.get_experiment_by_name(f"by {part}")
+    assert found is not None
+    (migrated,) = client.search_runs([found.experiment_id])
+    assert [each.path for each in client.list_artifacts(migrated.info.run_id)] == ["note.txt"]
 
 
 def test_the_old_promotion_command_leads_on() -> None:

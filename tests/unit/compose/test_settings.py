@@ -7,7 +7,7 @@ import pytest
 from compose.local.attached import attached_urls
 from compose.local.settings import PORT_FIELDS, StackSettings
 from shared.errors import SettingsError
-from shared.settings import load
+from shared.settings import RegistrySettings, load
 
 OWN_NAMES = (
     "MLFLOW_TRACKING_URI",
@@ -63,6 +63,13 @@ def test_an_attached_database_gets_an_mlflow_of_ours() -> None:
     assert attached_urls(load(StackSettings, database_url="postgresql://db/mlflow")) == {
         "postgres": "postgresql://db/mlflow"
     }
+
+
+def test_a_tracking_uri_may_be_the_database_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://db/mlflow")
+    assert attached_urls(load(StackSettings)) == {"postgres": "postgresql+psycopg2://db/mlflow"}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://db/mlflow")
+    assert load(RegistrySettings).tracking_uri == "postgresql+psycopg2://db/mlflow"
 
 
 def test_only_a_port_that_nobody_chose_may_be_replaced_and_only_if_asked() -> None:
