@@ -1,11 +1,13 @@
 """`baton migrate` to PostgreSQL beside `mlflow migrate-filestore` to SQLite, on the same FileStore, in turn.
 
-    python -m benchmarks.migrate [--runs 10000]
+    ./task bench -- migrate [--runs 10000]
 
-Starts PostgreSQL itself. Prints seconds and the most memory that a command and its children held together.
+Starts PostgreSQL itself. Writes seconds and the most memory that a command and its children held together: the part
+`migrate` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
@@ -16,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.filestores import at, fresh, template
+from benchmarks.results import Report, machine, write
+from tests.integration.filestores import fresh, template
 from tests.integration.raw_filestore import experiment, write_meta
 from tests.servers import postgres_server
 
@@ -79,7 +82,7 @@ def memory(pid: int) -> float:
 
 
 def main() -> None:
-    """Build the store, run both, print both."""
+    """Build the store, run both, print and write both."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=10_000)
     runs = parser.parse_args().runs
@@ -90,17 +93,20 @@ def main() -> None:
         with fresh(server, base, folder / "artifacts") as database:
             ours = [str(PROGRAMS / "baton"), "migrate", str(folder / "mlruns"), "--to", database.url, "--no-backup"]
             figures = {"baton migrate, rows only": measured([*ours, "--verify", "off"])}
-            figures["  again: nothing to do"] = measured([*ours, "--verify", "off"])
-            figures["  verify (sample of histories)"] = measured(
+            figures["baton migrate, again: nothing to do"] = measured([*ours, "--verify", "off"])
+            figures["baton migrate verify, a sample of histories"] = measured(
                 [str(PROGRAMS / "baton"), "migrate", "verify", str(folder / "mlruns"), "--to", database.url, "--verify",
                  "sample"]
             )  # fmt: skip
             points = database.query("SELECT count(*) FROM metrics")[0][0]
         theirs = [str(PROGRAMS / "mlflow"), "migrate-filestore", "--no-progress", "--source", str(folder)]
         figures["mlflow migrate-filestore (SQLite)"] = measured([*theirs, "--target", f"sqlite:///{folder}/mlflow.db"])
-    print(f"{runs:,} runs, {points:,} metric points; PostgreSQL at {at(server, '').rpartition('@')[2]}")
+    report = Report(machine=machine())
     for label, (seconds, megabytes) in figures.items():
-        print(f"{label:<36} {seconds:7.1f} s  {megabytes:6.0f} MB")
+        row = {"command": label, "runs": runs, "metric_points": points, "seconds": round(seconds, 1)}
+        report.migrate.append(row | {"most_mb": round(megabytes)})
+        print(json.dumps(report.migrate[-1]))
+    write(report)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """FileStores made by MLflow itself, databases to migrate them into, and what MLflow's client says of both."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,12 +11,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import psycopg2
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, Run, ViewType
 
+from cli.migrate.artifacts import PARTIAL
 from shared.settings import sqlalchemy_url
 
 BATON = str(Path(sys.executable).parent / "baton")
@@ -27,7 +30,7 @@ def make_store(root: Path, runs: int) -> Path:
     """Have MLflow's client write a FileStore with three experiments and three registered models; return its root."""
     command = [sys.executable, str(MAKE_STORE), str(root), str(runs)]
     environment = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=110)
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
     return root
 
 
@@ -92,7 +95,7 @@ def baton_migrate(
 ) -> subprocess.CompletedProcess[str]:
     """Run the verb as users do; reading back through MLflow costs its import, so only where it is looked at."""
     command = [BATON, "migrate", str(source), "--to", database.url, "--no-backup", "--verify", verify, *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
 @contextmanager
@@ -138,7 +141,22 @@ def _run(client: MlflowClient, run: Run, names: dict[str, str]) -> dict[str, Any
             for i in (run.inputs.dataset_inputs if run.inputs else [])
         ),
         "outputs": sorted((o.model_id, o.step) for o in run.outputs.model_outputs) if run.outputs else [],
+        "artifacts": digests(str(info.artifact_uri)),
     }
+
+
+def digests(uri: str) -> dict[str, str]:
+    """Return the SHA-256 of each artifact below a place of this machine, by its path."""
+    folder = Path(unquote(urlsplit(uri).path))
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(PARTIAL)]
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def files_of(client: MlflowClient, source: str) -> str:
+    """Return where the files of a version are: `models:/ID` names a logged model."""
+    if source.startswith("models:/"):
+        return str(client.get_logged_model(source.removeprefix("models:/")).artifact_location)
+    return source
 
 
 def tags_of(item: Any) -> list[tuple[str, str]]:
@@ -162,16 +180,30 @@ def _logged_model(model: LoggedModel, names: dict[str, str]) -> dict[str, Any]:
         "metrics": sorted(
             (m.key, _number(m.value) if m.value == m.value else 0.0, m.step) for m in model.metrics or []
         ),
+        "artifacts": digests(model.artifact_location),
     }
 
 
 def _registry(client: MlflowClient) -> dict[str, Any]:
     return {
         model.name: {
-            "info": (model.description, model.creation_timestamp, model.tags),
+            "info": (model.description, model.creation_timestamp, model.last_updated_timestamp, model.tags),
             "aliases": {alias: str(version) for alias, version in model.aliases.items()},
             "versions": {
-                str(v.version): (v.description, v.creation_timestamp, v.current_stage, v.run_id, v.status, v.tags)
+                str(v.version): {
+                    "info": (
+                        v.description,
+                        v.user_id,
+                        v.current_stage,
+                        v.run_id,
+                        v.run_link,
+                        v.status,
+                        v.status_message,
+                    ),
+                    "times": (v.creation_timestamp, v.last_updated_timestamp),
+                    "tags": v.tags,
+                    "files": digests(files_of(client, str(v.source))),
+                }
                 for v in client.search_model_versions(f"name = '{model.name}'")
             },
         }

@@ -23,7 +23,11 @@ from tests.integration.filestores import (
 )
 from tests.integration.raw_filestore import experiment, model, old_run, run, value, version
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's SQL store and stages warn of themselves
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # MLflow's SQL store and stages warn of themselves
+    pytest.mark.timeout(600),
+]
+OLD_STORES = sorted((Path(__file__).parent / "old_stores").glob("*.tar.gz"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,29 @@ def test_every_field_is_equal_through_mlflow_s_client(
     with file_client(store, monkeypatch) as old:
         before = everything(old)
     after = everything(target.client)
+    assert sum(bool(run["artifacts"]) for run in after["runs"].values()) >= 20
+    assert all(version["files"] for model in after["registry"].values() for version in model["versions"].values())
     assert after["registry"]["model alpha"]["aliases"].pop("champion") == "1"  # it was in Production
+    assert after == before
+
+
+@pytest.mark.parametrize("archive", OLD_STORES, ids=lambda path: path.name.removesuffix(".tar.gz"))
+def test_every_field_of_a_store_that_an_older_mlflow_wrote_is_equal(
+    archive: Path, tmp_path: Path, target: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(archive) as tar:
+        tar.extractall(tmp_path, filter="data")
+    root = tmp_path / "mlruns"
+    for meta in root.rglob("meta.yaml"):  # the client looks for artifacts where they were when the store was written
+        meta.write_text(meta.read_text().replace("file:///old/mlruns", root.as_uri()))
+    done = baton_migrate(root, target, "--json", verify="full")
+    assert done.returncode == 0, done.stdout + done.stderr
+    with file_client(root, monkeypatch) as old:
+        before = everything(old)
+    after = everything(target.client)
+    assert len(after["runs"]) == 8
+    for registered in after["registry"].values():
+        assert registered["aliases"].pop("champion") == "1"
     assert after == before
 
 
