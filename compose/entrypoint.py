@@ -40,6 +40,6 @@ def is_loopback(address: str) -> bool:
 
 
 if __name__ == "__main__":
-    os.execvpe(  # noqa: S606 - the image's own command
+    os.execvpe(  # nosec B606 # noqa: S606 - the image's own command
         sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG, os.environ), **os.environ}
     )

@@ -28,6 +28,8 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
     database = {user: secrets.token_urlsafe(24) for user in DATABASE_USERS}
     for user, password in bus.items():
         write(folder / user / "BATON_NATS_URL", ",".join(f"nats://{user}:{password}@{node}:4222" for node in nodes))
+        if user != "client":  # people's own programs have the inboxes that every client of NATS has
+            write(folder / user / "BATON_NATS_INBOX", f"_INBOX_{user}")
     write(folder / "nats" / "passwords.conf", "".join(f'{user}_password: "{bus[user]}"\n' for user in BUS_USERS))
     write(folder / "nats" / "routes.conf", routes(nodes, secrets.token_urlsafe(24)))
     for user, password in database.items():

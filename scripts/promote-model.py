@@ -32,7 +32,8 @@ def main() -> None:
         sys.exit(2)
     print(f"promote-model.py is deprecated: baton {' '.join(words)}", file=sys.stderr)
     baton = Path(__file__).resolve().parents[1] / ".venv" / "bin" / "baton"
-    os.execv(str(baton), [str(baton), *words])  # noqa: S606
+    command = [str(baton), *words]
+    os.execv(command[0], command)  # nosec B606 # noqa: S606 - `baton` in place of this process
 
 
 if __name__ == "__main__":

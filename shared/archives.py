@@ -16,4 +16,4 @@ def unpack_into(tar: tarfile.TarFile, folder: Path) -> None:
         if not (member.isreg() or member.isdir()) or path.is_absolute() or ".." in path.parts:
             raise tarfile.TarError(f"it holds {member.name!r}, which is no plain file below its folder")
         member.mode = 0o755 if member.isdir() else 0o644  # whatever the archive says, its reader is to read it
-    tar.extractall(folder, members, **FILTER)  # noqa: S202 - its members were just looked at
+    tar.extractall(folder, members, **FILTER)  # nosec B202 # noqa: S202 - its members were just looked at

@@ -42,7 +42,7 @@ class Acknowledge(BaseMiddleware):
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         """Handle one message of a stream."""
-        assert isinstance(msg, NatsMessage)  # noqa: S101 - the broker is NATS's own
+        assert isinstance(msg, NatsMessage)  # nosec B101 # noqa: S101 - the broker is NATS's own
         try:
             async with _in_progress(msg):
                 await self._handle(call_next, msg)

@@ -1,6 +1,7 @@
 """Reading what a stream holds: on from where one stopped, or looking for an event by its id."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
@@ -37,6 +38,7 @@ async def read_on(client: Client, stream: str, subjects: list[str], after: int) 
 
 async def _consume(js: JetStreamContext, stream: str, subjects: list[str], after: int) -> AsyncGenerator[Msg]:
     config = ConsumerConfig(
+        name=uuid.uuid4().hex,  # then permissions see which consumer is made
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=after + 1,
         filter_subjects=subjects,

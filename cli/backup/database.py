@@ -78,7 +78,8 @@ class Database:
     def _run(self, program: str, *options: str) -> None:
         # The URL holds a password: as a variable nobody else sees it, among the arguments everybody would.
         parameters = psycopg2.extensions.parse_dsn(libpq_url(self.url))
-        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+        names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE"}
+        names["password"] = "PGPASSWORD"  # nosec B105 # noqa: S105 - the name of the variable that holds it
         environment = {names[key]: str(value) for key, value in parameters.items() if key in names}
         where = [f"--dbname={environment['PGDATABASE']}"] if program == "pg_restore" else []
         done = subprocess.run(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from cli.migrate import records
@@ -114,7 +115,8 @@ def _claim(rows: Rows, work: Work, kind: str, found: dict[str, Path], findings: 
     """Return the ids that are to be written: not done by an earlier attempt, not somebody else's in the target."""
     table, column = ("runs", "run_uuid") if kind == RUN else ("logged_models", "model_id")
     claimed = records.claim(rows.cursor, work.source, kind, found)
-    rows.cursor.execute(f"SELECT {column} FROM {table} WHERE {column} = ANY(%s)", (list(claimed),))  # noqa: S608
+    query = sql.SQL("SELECT {0} FROM {1} WHERE {0} = ANY(%s)").format(sql.Identifier(column), sql.Identifier(table))
+    rows.cursor.execute(query, (list(claimed),))
     foreign = {key for (key,) in rows.cursor.fetchall()}
     for key in sorted(foreign):
         findings.skipped(relative(found[key], work.root), kind, f"the target holds a {kind} {key} of its own")

@@ -101,7 +101,7 @@ _Loader.add_multi_constructor(PYTHON, _python_tag)
 
 
 def _load(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, see above
+    return yaml.load(text, Loader=_Loader)  # nosec B506 # noqa: S506 - a SafeLoader, see above
 
 
 def read_meta(path: Path) -> Meta:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from psycopg2.extras import execute_values
@@ -155,7 +156,8 @@ class Writer:
 
 def _insert(cursor: Cursor, table_and_columns: str, rows: Sequence[tuple[object, ...]]) -> None:
     if rows:
-        execute_values(cursor, f"INSERT INTO {table_and_columns} VALUES %s ON CONFLICT DO NOTHING", rows)  # noqa: S608
+        query = sql.SQL("INSERT INTO {} VALUES %s ON CONFLICT DO NOTHING").format(sql.SQL(table_and_columns))
+        execute_values(cursor, query, rows)
 
 
 def _datasets(cursor: Cursor, experiment: int, datasets: list[Dataset]) -> dict[str, str]:

@@ -35,4 +35,5 @@ def ui(
     }
     output.err.print(f"http://127.0.0.1:{port} shows {root}, read-only; Ctrl-C ends it", markup=False)
     command = [sys.executable, "-m", "uvicorn", "--factory", "cli.ui.read_only:make_app", "--host", "127.0.0.1"]
-    os.execve(sys.executable, [*command, "--port", str(port), "--log-level", "warning"], environment)  # noqa: S606
+    command += ["--port", str(port), "--log-level", "warning"]
+    os.execve(sys.executable, command, environment)  # nosec B606 # noqa: S606 - MLflow's pages in place of this process

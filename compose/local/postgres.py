@@ -24,7 +24,7 @@ from shared.errors import StackError
 
 DATABASE = "baton"
 USER = "mlflow"  # not the name of a schema: `"$user"` in the search path would put MLflow's tables there
-SECRET = "postgres"  # noqa: S105 - the name of the file that holds it
+SECRET = "postgres"  # nosec B105 # noqa: S105 - the name of the file that holds it
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",

@@ -29,7 +29,7 @@ def perturbed(columns: Columns, inputs: Sequence[Column], count: int, seed: int 
 def _replaced(values: np.ndarray, choices: Choices, random: np.random.Generator) -> np.ndarray:
     """Replace a share of values, each kind of replacement as often as any other."""
     values = values.copy()
-    for row in np.flatnonzero(random.random(len(values)) < SHARE):
+    for row in np.flatnonzero(random.random(len(values)) < SHARE):  # nosec B311 # rows to try a model with, no secret
         kind = choices[random.integers(len(choices))]
         values[row] = kind[random.integers(len(kind))]
     return values

@@ -1,33 +1,40 @@
-"""The shipped configuration of NATS on a real server: who may publish and hear what."""
+"""The shipped configuration of NATS on a real server: who may publish and hear what.
+
+The tables name who may; everybody else is refused, on every subject of every table.
+"""
 
 import asyncio
+import json
 import secrets
-import shutil
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.api import ConsumerConfig
 
-from compose.make_secrets import make
 from shared.bus import NatsBus
 from shared.errors import ForbiddenError
-from shared.events import PromotionRequested, TrainRequested
+from shared.event import Stream
+from shared.events import CATALOGUE, ChampionWanted, PredictorAlive, PromotionRequested, TrainRequested
+from shared.follow import last_sequence
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
-from tests.servers import answers, free_port, running, wait_for
+from tests.integration.shipped_nats import USERS, settings_of, shipped_nats
 
-SHIPPED = Path(__file__).parents[2] / "compose" / "nats"
-USERS = ("trainer", "promoter", "predictor", "client")
 STREAMS = ("TRAINING", "COMMANDS", "LIFECYCLE", "CHAMPIONS", "OBJ_MODELS", "KV_REQUESTS")
+POSITIONS = {"trainer-cancels": "trainer", "promoter": "promoter", "promoter-serving": "promoter"}
+POSITIONS |= {"promoter-rejected": "promoter"}
 
-MAY_PUBLISH = {
+CREATE = "$JS.API.CONSUMER.CREATE"
+
+EVENTS = {
     "train.requested.m": {"client"},
     "train.cancelled.m": {"client"},
     "promotion.requested.m": {"client", "promoter"},
     "run.started.m": {"trainer"},
+    "run.progress.m": {"trainer"},
     "run.finished.m": {"trainer"},
     "run.failed.m": {"trainer"},
     "promotion.decided.m": {"promoter"},
@@ -37,66 +44,126 @@ MAY_PUBLISH = {
     "model.rejected.m": {"predictor", "promoter"},
     "predictor.alive": {"predictor"},
     "champions.wanted.m": {"promoter"},
+}
+OTHERS = {
     "$KV.REQUESTS.r": {"trainer"},
     "$O.MODELS.C.x": {"trainer", "promoter"},
+    "$O.MODELS.M.x": {"trainer", "promoter"},
+    "_INBOX.x": set(),
+    "_INBOX_promoter.x": set(),
+    "_INBOX_trainer.x": set(),
+    "_INBOX_predictor.x": set(),
+    "$SYS.REQ.SERVER.PING": set(),
+    "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.TRAINING.trainer": set(),
+    "$JS.API.INFO": set(USERS),
+    "$JS.API.STREAM.NAMES": {"trainer", "promoter", "predictor"},
+    "$JS.API.STREAM.LIST": set(),
     "$JS.API.STREAM.CREATE.MINE": {"promoter"},
-    "$JS.API.STREAM.UPDATE.CHAMPIONS": {"promoter"},
-    "$JS.API.STREAM.DELETE.CHAMPIONS": {"promoter"},
-    "$JS.API.STREAM.PURGE.CHAMPIONS": {"promoter"},
-    "$JS.API.STREAM.MSG.DELETE.CHAMPIONS": {"promoter"},
-    "$JS.API.CONSUMER.CREATE.TRAINING.trainer.train.requested.>": {"trainer", "promoter"},
-    "$JS.API.CONSUMER.CREATE.COMMANDS.x.promotion.requested.>": {"promoter"},
-    "$JS.API.CONSUMER.CREATE.CHAMPIONS": {"predictor", "client", "promoter"},
-    "$JS.API.CONSUMER.CREATE.KV_REQUESTS": {"promoter"},
+    "$JS.API.ACCOUNT.PURGE.x": set(),
+    "$JS.API.META.LEADER.STEPDOWN": set(),
+    "$JS.API.SERVER.REMOVE": set(),
+    "$JS.API.CONSUMER.CREATE.TRAINING.trainer.train.requested.>": {"trainer"},
+    "$JS.API.CONSUMER.CREATE.COMMANDS.promoter.promotion.requested.>": {"promoter"},
+    "$JS.API.CONSUMER.CREATE.LIFECYCLE.x.run.finished.>": {"promoter", "predictor", "client"},
+    "$JS.API.CONSUMER.CREATE.LIFECYCLE.x.promotion.decided.>": {"promoter", "client"},
+    "$JS.API.CONSUMER.CREATE.LIFECYCLE.trainer-cancels.train.cancelled.>": {"trainer", "promoter"},
+    "$JS.API.CONSUMER.MSG.NEXT.TRAINING.trainer": {"trainer"},
+    "$JS.API.CONSUMER.INFO.TRAINING.trainer": {"trainer"},
+    "$JS.ACK.TRAINING.trainer.1.1.1.1.0": {"trainer"},
+    "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.promoter": {"promoter"},
+    "$JS.ACK.COMMANDS.promoter.1.1.1.1.0": {"promoter"},
 }
+
+
+def on_every_stream(*users: str) -> dict[str, set[str]]:
+    return {stream: set(users) for stream in STREAMS}
+
+
+# What JetStream can be asked of each stream, and who may, stream by stream: on a stream that is not named nobody may.
+READERS = {"LIFECYCLE": {"promoter", "predictor", "client"}, "CHAMPIONS": {"predictor", "client"}}
+BUNDLES = {"OBJ_MODELS": {"promoter", "predictor"}}
+API: dict[str, dict[str, set[str]]] = {
+    "STREAM.CREATE.{}": on_every_stream("promoter"),
+    "STREAM.UPDATE.{}": on_every_stream("promoter"),
+    "STREAM.INFO.{}": on_every_stream("trainer", "promoter", "predictor")
+    | {"LIFECYCLE": set(USERS), "CHAMPIONS": set(USERS)},
+    "STREAM.DELETE.{}": {},
+    "STREAM.PURGE.{}": {"OBJ_MODELS": {"trainer", "promoter"}},
+    "STREAM.MSG.GET.{}": on_every_stream("promoter")
+    | {"LIFECYCLE": {"trainer", "promoter"}, "KV_REQUESTS": {"trainer", "promoter"}}
+    | {"OBJ_MODELS": {"trainer", "promoter", "predictor"}},
+    "DIRECT.GET.{}.x": on_every_stream("promoter")
+    | {"KV_REQUESTS": {"trainer", "promoter"}, "OBJ_MODELS": {"trainer", "promoter", "predictor"}},
+    "STREAM.MSG.DELETE.{}": {},
+    "STREAM.SNAPSHOT.{}": {},
+    "STREAM.RESTORE.{}": {},
+    "STREAM.PEER.REMOVE.{}": {},
+    "STREAM.LEADER.STEPDOWN.{}": {},
+    "CONSUMER.LIST.{}": {},
+    "CONSUMER.NAMES.{}": {},
+    "CONSUMER.CREATE.{}": {"CHAMPIONS": {"client"}} | BUNDLES,
+    "CONSUMER.DURABLE.CREATE.{}.x": {"LIFECYCLE": {"promoter"}},
+    "CONSUMER.INFO.{}.x": READERS | BUNDLES,
+    "CONSUMER.MSG.NEXT.{}.x": READERS | BUNDLES,
+    "CONSUMER.DELETE.{}.x": BUNDLES | {name: users - {"promoter"} for name, users in READERS.items()},
+    "CONSUMER.PAUSE.{}.x": {},
+    "CONSUMER.LEADER.STEPDOWN.{}.x": {},
+}
+MAY_PUBLISH = (
+    EVENTS
+    | OTHERS
+    | {
+        f"$JS.API.{operation.format(stream)}": who.get(stream, set())
+        for operation, who in API.items()
+        for stream in STREAMS
+    }
+    | {f"$JS.ACK.{stream}.x.1.1.1.1.0": (READERS | BUNDLES).get(stream, set()) for stream in STREAMS}
+)
+# Where a service stopped in a stream is its own business.
+POSITION = (
+    "$JS.API.CONSUMER.CREATE.LIFECYCLE.{}.run.finished.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.LIFECYCLE.{}",
+    "$JS.API.CONSUMER.DELETE.LIFECYCLE.{}",
+    "$JS.API.CONSUMER.MSG.NEXT.LIFECYCLE.{}",
+    "$JS.ACK.LIFECYCLE.{}.1.1.1.1.0",
+)
 MAY_HEAR = {
-    "_INBOX.x": set(USERS),
-    "run.>": {"client"},
-    "promotion.decided.>": {"client"},
-    "model.promoted.>": {"client"},
-    "model.serving.>": {"client", "promoter"},
+    "_INBOX.x": {"client"},
+    "_INBOX.>": {"client"},
+    "_INBOX_trainer.x": {"trainer"},
+    "_INBOX_promoter.x": {"promoter"},
+    "_INBOX_predictor.x": {"predictor"},
+    **{f"{event.type}.>": {"client"} for event in CATALOGUE},
     "predictor.alive": {"client", "promoter"},
+    "predictor.alive.>": set(),
+    "model.serving.>": {"client", "promoter"},
+    "model.rejected.>": {"client", "promoter"},
     "train.cancelled.>": {"client", "trainer"},
     "champions.wanted.>": {"predictor"},
     "train.requested.>": set(),
     "promotion.requested.>": set(),
     "$JS.API.>": set(),
+    "$JS.ACK.>": set(),
+    "$JS.EVENT.>": set(),
+    "$SYS.>": set(),
     "$O.>": set(),
+    "$KV.>": set(),
+    "*.*.*": set(),
     ">": set(),
 }
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Run NATS with the files that its container gets, laid out as there; yield the folder of the secrets."""
-    root, port, monitor = tmp_path_factory.mktemp("guarded"), free_port(), free_port()
-    for user in ("postgres", "nats", "mlflow", *USERS):
-        (root / "secrets" / user).mkdir(parents=True)
-    make(root / "secrets")
-    shutil.copytree(SHIPPED, root / "etc" / "nats")
-    configuration = root / "etc" / "nats" / "nats.conf"
-    configuration.write_text(configuration.read_text().replace("/jetstream", str(root / "jetstream")))
-    shutil.copytree(root / "secrets" / "nats", root / "run" / "baton")
-    for user in USERS:
-        url = root / "secrets" / user / "BATON_NATS_URL"
-        url.chmod(0o644)
-        url.write_text(url.read_text().replace("@nats:4222", f"@127.0.0.1:{port}"))
-    binary = str(Path(sys.executable).parent / "nats-server")
-    places = ["-a", "127.0.0.1", "-p", str(port), "-m", str(monitor)]
-    with running([binary, "-c", str(configuration), *places], root / "nats.log"):
-        wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
-        yield root / "secrets"
-
-
-def settings(guarded: Path, user: str) -> BusSettings:
-    return BusSettings(nats_url=(guarded / user / "BATON_NATS_URL").read_text(), declare_streams=user == "promoter")
+    with shipped_nats(tmp_path_factory.mktemp("guarded")) as folder:
+        yield folder
 
 
 @asynccontextmanager
 async def connected(guarded: Path, user: str) -> AsyncIterator[tuple[NatsBus, list[str]]]:
     """Connect as a user; the list fills with what the server says that it does not allow."""
     said: list[str] = []
-    async with NatsBus(settings(guarded, user), user) as bus:
+    async with NatsBus(settings_of(guarded, user), user) as bus:
 
         async def note(error: Exception) -> None:
             said.append(str(error).lower())
@@ -110,10 +177,10 @@ async def check(bus: NatsBus, said: list[str], table: dict[str, set[str]], user:
     forbidden = {subject for subject, allowed in table.items() if user not in allowed}
     missing = forbidden
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while missing:
                 await bus.client.flush()
-                missing = {subject for subject in forbidden if not is_denied(said, subject)}
+                missing = {subject for subject in missing if not is_denied(said, subject)}
     except TimeoutError:
         pytest.fail(f"{user} was not denied {missing}")
     assert [subject for subject in table if subject not in forbidden and is_denied(said, subject)] == []
@@ -121,6 +188,11 @@ async def check(bus: NatsBus, said: list[str], table: dict[str, set[str]], user:
 
 def is_denied(said: list[str], subject: str) -> bool:
     return any(f'"{subject.lower()}"' in line for line in said)
+
+
+def test_every_event_is_in_the_tables() -> None:
+    assert {event.subject("m") for event in (*CATALOGUE, PredictorAlive, ChampionWanted)} == EVENTS.keys()
+    assert set(STREAMS) == {*Stream, "OBJ_MODELS", "KV_REQUESTS"}
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -131,6 +203,15 @@ async def test_who_may_publish_what(guarded: Path, user: str) -> None:
         await check(bus, said, MAY_PUBLISH, user)
 
 
+@pytest.mark.parametrize("user", ["predictor", "client", "trainer"])
+async def test_where_another_service_stopped_is_nobody_s_business(guarded: Path, user: str) -> None:
+    table = {subject.format(name): set() for subject in POSITION for name, owner in POSITIONS.items() if owner != user}
+    async with connected(guarded, user) as (bus, said):
+        for subject in table:
+            await bus.client.publish(subject, b"")
+        await check(bus, said, table, user)
+
+
 @pytest.mark.parametrize("user", USERS)
 async def test_who_may_hear_what(guarded: Path, user: str) -> None:
     async with connected(guarded, user) as (bus, said):
@@ -139,19 +220,39 @@ async def test_who_may_hear_what(guarded: Path, user: str) -> None:
         await check(bus, said, MAY_HEAR, user)
 
 
-async def test_a_denied_publish_is_a_clear_error(guarded: Path) -> None:
-    async with NatsBus(settings(guarded, "promoter"), "promoter") as promoter:
+@pytest.mark.parametrize("user", ["predictor", "client"])
+async def test_a_position_is_not_taken_over_by_its_name_in_a_body(guarded: Path, user: str) -> None:
+    """JetStream also takes a consumer's name from the body of a request, which permissions do not see."""
+    async with NatsBus(settings_of(guarded, "promoter"), "promoter") as promoter:
         await declare_when_reachable(promoter.js, 1)
-    async with NatsBus(settings(guarded, "client"), "client") as client:
+        own = ConsumerConfig(durable_name="promoter", filter_subject="run.finished.>")
+        await promoter.js.add_consumer(Stream.LIFECYCLE, own)
+        async with NatsBus(settings_of(guarded, user), user) as bus:
+            for name in ({"name": "promoter"}, {"durable_name": "promoter"}, {"name": "x", "durable_name": "promoter"}):
+                config = {"filter_subject": "run.finished.m", "ack_policy": "explicit", **name}
+                asked = json.dumps({"stream_name": "LIFECYCLE", "config": config}).encode()
+                answer = await bus.client.request(f"{CREATE}.LIFECYCLE.x.run.finished.m", asked, timeout=5)
+                assert b'"name":"promoter"' not in answer.data
+                with pytest.raises(NatsTimeoutError):
+                    await bus.client.request(f"{CREATE}.LIFECYCLE", asked, timeout=0.2)
+        found = await promoter.js.consumer_info(Stream.LIFECYCLE, "promoter")
+        assert found.config.filter_subject == "run.finished.>"
+
+
+async def test_a_denied_publish_is_a_clear_error(guarded: Path) -> None:
+    async with NatsBus(settings_of(guarded, "promoter"), "promoter") as promoter:
+        await declare_when_reachable(promoter.js, 1)
+    async with NatsBus(settings_of(guarded, "client"), "client") as client:
         await client.publish(PromotionRequested(actor="ann"), "m")
-    async with NatsBus(settings(guarded, "predictor"), "predictor") as predictor:
+        assert await last_sequence(client.js, Stream.LIFECYCLE) >= 0
+    async with NatsBus(settings_of(guarded, "predictor"), "predictor") as predictor:
         with pytest.raises(ForbiddenError, match=r"does not let this user publish train\.requested\.m"):
             await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
 
 
 async def test_a_wrong_password_is_a_clear_error_that_does_not_tell_it(guarded: Path) -> None:
     wrong = secrets.token_urlsafe(8)
-    url = settings(guarded, "client").nats_url
+    url = settings_of(guarded, "client").nats_url
     password = url.split(":")[2].split("@")[0]
     with pytest.raises(ForbiddenError, match="does not know this user or password") as refused:
         async with asyncio.timeout(20):
@@ -160,10 +261,10 @@ async def test_a_wrong_password_is_a_clear_error_that_does_not_tell_it(guarded: 
 
 
 async def test_every_stream_is_seen_by_services_that_make_none(guarded: Path) -> None:
-    async with NatsBus(settings(guarded, "promoter"), "promoter") as promoter:
+    async with NatsBus(settings_of(guarded, "promoter"), "promoter") as promoter:
         await declare_when_reachable(promoter.js, 1)
     for user in ("trainer", "predictor"):
-        async with NatsBus(settings(guarded, user), user) as bus:
+        async with NatsBus(settings_of(guarded, user), user) as bus:
             for stream in STREAMS:
                 assert (await bus.js.stream_info(stream)).config.name == stream
             with pytest.raises(NatsTimeoutError):

@@ -35,7 +35,9 @@ def read_policies(file: Path | None) -> Policies:
     if file is None:
         return Policies()
     try:
-        policies = Policies.model_validate(yaml.load(file.read_text(encoding="utf-8"), _Loader) or {})  # noqa: S506
+        text = file.read_text(encoding="utf-8")
+        content = yaml.load(text, _Loader)  # nosec B506 # noqa: S506 - a SafeLoader
+        policies = Policies.model_validate(content or {})
     except OSError as error:
         raise SettingsError(f"the policy file {file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

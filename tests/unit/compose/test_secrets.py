@@ -48,7 +48,7 @@ def test_no_service_has_another_one_s_password(folder: Path) -> None:
     for user, password in passwords.items():
         holders = {name.split("/")[0] for name, text in everything(folder).items() if password in text}
         assert holders == {user, "nats"}
-    assert {path.name for path in (folder / "predictor").iterdir()} == {"BATON_NATS_URL", "keys"}
+    assert {path.name for path in (folder / "predictor").iterdir()} == {"BATON_NATS_INBOX", "BATON_NATS_URL", "keys"}
 
 
 @pytest.mark.parametrize(("name", "service"), [("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")])
@@ -62,7 +62,8 @@ def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "config"
     (config / "data").mkdir(parents=True)
     found = environment(folder / "promoter", config, {})
-    assert found.keys() == {"BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS"}
+    assert found.keys() == {"BATON_NATS_INBOX", "BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS"}
+    assert found["BATON_NATS_INBOX"] == "_INBOX_promoter"
     assert found["BATON_DATABASE_URL"].startswith("postgresql://promoter:")
     assert found["BATON_DATA_ROOTS"] == str(config / "data")
 
