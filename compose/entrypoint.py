@@ -3,7 +3,8 @@
 Each file in /run/baton is an environment variable of that name; each part of /config that exists sets one.
 
 In a container a service is bound to every address, so BATON_BIND, where its port is published, says who reaches it: on
-loopback only this machine does, and nobody is asked for a key to predict or for a token to read.
+loopback only this machine does, and nobody is asked for a key to predict, a token to read, or a password for MLflow. A
+variable that is empty says nothing.
 """
 
 import ipaddress
@@ -21,7 +22,7 @@ CONFIGURABLE = {
 }
 
 
-ON_LOOPBACK = {"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on"}
+ON_LOOPBACK = {"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on", "BATON_MLFLOW_AUTH": "off"}
 
 
 def environment(secrets: Path, config: Path, given: Mapping[str, str]) -> dict[str, str]:
@@ -40,6 +41,7 @@ def is_loopback(address: str) -> bool:
 
 
 if __name__ == "__main__":
+    given = {name: value for name, value in os.environ.items() if value}
     os.execvpe(  # nosec B606 # noqa: S606 - the image's own command
-        sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG, os.environ), **os.environ}
+        sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG, given), **given}
     )

@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 BUS_USERS = ("trainer", "promoter", "predictor", "client")
-DATABASE_USERS = ("mlflow", "promoter")
+DATABASE_USERS = ("mlflow", "promoter", "mlflow_auth")
+MLFLOW_USERS = ("trainer", "promoter")
 
 
 def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
@@ -37,11 +38,18 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
     for name, holder in (("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")):
         key = f"baton_{secrets.token_urlsafe(32)}"
         write(folder / "client" / name, key)
-        write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n")
-    address = "{user}:{password}@postgres:5432/baton"
-    mlflow, promoter = (address.format(user=user, password=database[user]) for user in DATABASE_USERS)
-    write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}")
-    write(folder / "promoter" / "BATON_DATABASE_URL", f"postgresql://{promoter}")
+        write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n", mode=0o644)  # others join it
+    mlflow, promoter, auth = (f"{user}:{database[user]}@postgres:5432" for user in DATABASE_USERS)
+    write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}/baton")
+    write(folder / "promoter" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
+    write(folder / "mlflow" / "auth_database", f"postgresql+psycopg2://{auth}/mlflow_auth")
+    write(folder / "mlflow" / "MLFLOW_AUTH_ADMIN_PASSWORD", secrets.token_urlsafe(24))
+    write(folder / "mlflow" / "MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_urlsafe(24))
+    users = {user: secrets.token_urlsafe(24) for user in MLFLOW_USERS}
+    write(folder / "mlflow" / "users", "".join(f"{user}:{password}\n" for user, password in users.items()))
+    for user, password in users.items():
+        write(folder / user / "MLFLOW_TRACKING_USERNAME", user)
+        write(folder / user / "MLFLOW_TRACKING_PASSWORD", password)
     write(folder / "postgres" / "superuser_password", secrets.token_urlsafe(24))
     write(folder / "postgres" / "made", "")  # last: a start that was interrupted begins again
 
@@ -52,11 +60,11 @@ def routes(nodes: Sequence[str], password: str) -> str:
     return f'authorization {{ user: node, password: "{password}", timeout: 5 }}\nroutes: [{addresses}]\n'
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, text: str, mode: int = 0o444) -> None:
     """Write a secret."""
     path.unlink(missing_ok=True)  # one that an interrupted start left is read-only
     path.write_text(text)
-    path.chmod(0o444)
+    path.chmod(mode)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import _validate_model_name
 
-from shared.errors import PromotionConflictError, RegistryError, UnreachableError
+from shared.errors import ForbiddenError, PromotionConflictError, RegistryError, UnreachableError
 from shared.mlflow_errors import OUT_OF_DATE, is_missing, is_transient, unreadable
 from shared.versions import (
     CHAMPION,
@@ -222,12 +222,21 @@ class Registry:
                 return attempt()
             except MlflowException as error:
                 if not is_transient(error):
-                    raise
+                    raise self._denied(error) or error from error
                 if time.monotonic() > ends:
                     raise UnreachableError(
                         f"MLflow at {self.tracking_uri} did not answer within {self._patience_s:.0f} s: {error.message}"
                     ) from error
                 time.sleep(0.5)
+
+    def _denied(self, error: MlflowException) -> ForbiddenError | None:
+        """Return what to raise where MLflow does not know us, or does not let us."""
+        account = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        if error.error_code == "UNAUTHENTICATED":
+            return ForbiddenError(f"MLflow at {self.tracking_uri} does not know this user or password: set {account}")
+        if error.error_code == "PERMISSION_DENIED":
+            return ForbiddenError(f"MLflow at {self.tracking_uri} does not let this user do that: see {account}")
+        return None
 
 
 def _quoted(value: str) -> str:

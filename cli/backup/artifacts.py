@@ -1,5 +1,6 @@
 """The artifacts' part: every file that MLflow's server keeps for runs and models, through its own artifact API."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,9 @@ class Artifacts:
 
     def __init__(self, tracking_uri: str) -> None:
         self._address = f"{tracking_uri.rstrip('/')}/{API}"
-        self._client = httpx.Client(timeout=60, trust_env=not is_local(tracking_uri))
+        user, password = (os.environ.get(f"MLFLOW_TRACKING_{part}", "") for part in ("USERNAME", "PASSWORD"))
+        account = (user, password) if user else None  # as MLflow's own client has it
+        self._client = httpx.Client(timeout=60, trust_env=not is_local(tracking_uri), auth=account)
 
     def export(self, folder: Path) -> int:
         """Download every file into a folder; return how many."""

@@ -48,7 +48,9 @@ def guarded(database_url: str, tracking_uri: str, tmp_path: Path) -> Iterator[Pa
         environment = of["trainer"] | own | {"MLFLOW_TRACKING_URI": tracking_uri}
         command = [sys.executable, "-m", "services.trainer"]
         stack.enter_context(running(command, tmp_path / "trainer" / "trainer.log", environment))
-        predictor = predictor_process(of["predictor"]["BATON_NATS_URL"], tmp_path / "predictor", **of["predictor"])
+        predictor = predictor_process(
+            of["predictor"]["BATON_NATS_URL"], tmp_path / "predictor", None, **of["predictor"]
+        )
         stack.enter_context(predictor)
         wait_for("the trainer", answers(f"http://127.0.0.1:{port}/health"))
         yield secrets

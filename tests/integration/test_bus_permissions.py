@@ -16,7 +16,7 @@ from nats.js.api import ConsumerConfig
 
 from shared.bus import NatsBus
 from shared.errors import ForbiddenError
-from shared.event import Stream
+from shared.event import Event, Stream
 from shared.events import CATALOGUE, ChampionWanted, PredictorAlive, PromotionRequested, TrainRequested
 from shared.follow import last_sequence
 from shared.settings import BusSettings
@@ -191,7 +191,8 @@ def is_denied(said: list[str], subject: str) -> bool:
 
 
 def test_every_event_is_in_the_tables() -> None:
-    assert {event.subject("m") for event in (*CATALOGUE, PredictorAlive, ChampionWanted)} == EVENTS.keys()
+    every: tuple[type[Event], ...] = (*CATALOGUE, PredictorAlive, ChampionWanted)
+    assert {event.subject("m") for event in every} == EVENTS.keys()
     assert set(STREAMS) == {*Stream, "OBJ_MODELS", "KV_REQUESTS"}
 
 
@@ -205,7 +206,9 @@ async def test_who_may_publish_what(guarded: Path, user: str) -> None:
 
 @pytest.mark.parametrize("user", ["predictor", "client", "trainer"])
 async def test_where_another_service_stopped_is_nobody_s_business(guarded: Path, user: str) -> None:
-    table = {subject.format(name): set() for subject in POSITION for name, owner in POSITIONS.items() if owner != user}
+    table: dict[str, set[str]] = {
+        subject.format(name): set() for subject in POSITION for name, owner in POSITIONS.items() if owner != user
+    }
     async with connected(guarded, user) as (bus, said):
         for subject in table:
             await bus.client.publish(subject, b"")

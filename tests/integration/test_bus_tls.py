@@ -19,6 +19,7 @@ from shared.settings import BusSettings, ServiceSettings
 from shared.streams import declare_when_reachable
 from tests.certificates import Authority
 from tests.integration.predictors import predictor_process
+from tests.integration.shipped_nats import settings_of, shipped_nats
 from tests.servers import answers, free_port, running, wait_for
 
 HERE = "127.0.0.1"
@@ -134,3 +135,16 @@ async def test_a_predictor_follows_over_tls(authority: Authority, tmp_path: Path
             await bus.publish(PromotionRequested(actor="ann"), "m")
         with predictor_process(url, tmp_path, BATON_NATS_TLS_CA=str(authority.ca)) as predictor:
             assert predictor.get("/ready") == {"ready": True, "bus": "connected", "models": []}
+
+
+async def test_the_shipped_configuration_speaks_tls_only(authority: Authority, tmp_path: Path) -> None:
+    with shipped_nats(tmp_path, "tls.conf", authority.signed(HERE)) as secrets:
+        plain = settings_of(secrets, "promoter")
+        for first in (True, False):
+            encrypted = plain.model_copy(update={"nats_tls_ca": authority.ca, "nats_tls_first": first})
+            async with NatsBus(encrypted, "promoter") as bus:
+                await declare_when_reachable(bus.js, 1)
+        bus = NatsBus(plain, "promoter")
+        with pytest.raises(UntrustedError, match="unable to get local issuer certificate"):
+            await bus.open(2.0)
+        await bus.close()

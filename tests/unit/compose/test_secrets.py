@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compose.entrypoint import environment
+from compose.entrypoint import ON_LOOPBACK, environment
 from compose.make_secrets import make
 from shared.keys import line_of
 
@@ -62,7 +62,10 @@ def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "config"
     (config / "data").mkdir(parents=True)
     found = environment(folder / "promoter", config, {})
-    assert found.keys() == {"BATON_NATS_INBOX", "BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS"}
+    assert found.keys() == {
+        "BATON_NATS_INBOX", "BATON_NATS_URL", "BATON_DATABASE_URL", "BATON_DATA_ROOTS", "MLFLOW_TRACKING_USERNAME",
+        "MLFLOW_TRACKING_PASSWORD",
+    }  # fmt: skip
     assert found["BATON_NATS_INBOX"] == "_INBOX_promoter"
     assert found["BATON_DATABASE_URL"].startswith("postgresql://promoter:")
     assert found["BATON_DATA_ROOTS"] == str(config / "data")
@@ -81,4 +84,4 @@ def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
 )
 def test_keys_are_asked_for_where_others_reach_the_port(tmp_path: Path, given: dict[str, str], off: bool) -> None:
     found = environment(tmp_path, tmp_path / "none", given)
-    assert found == ({"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on"} if off else {})
+    assert found == (ON_LOOPBACK if off else {})

@@ -1,0 +1,56 @@
+"""Starts MLflow in its container, with basic auth unless BATON_MLFLOW_AUTH is `off`.
+
+The users' passwords are secrets of this container; trainer and promoter have their own. Who has an account may read;
+trainer and promoter may also do what their work needs, and the administrator everything.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+CONFIGURATION = """\
+[mlflow]
+default_permission = READ
+database_uri = {database}
+admin_username = admin
+auth_cache_ttl_seconds = 60
+"""
+GRANTS = {
+    "trainer": {"experiment": "EDIT", "registered_model": "EDIT"},
+    "promoter": {"experiment": "EDIT", "registered_model": "MANAGE"},
+}
+
+
+def prepare(secrets: Path, configuration: Path) -> None:
+    """Make MLflow's users, and tell its server where they are."""
+    database = (secrets / "auth_database").read_text()
+    configuration.write_text(CONFIGURATION.format(database=database))
+    os.environ["MLFLOW_AUTH_CONFIG_PATH"] = str(configuration)  # MLflow reads it when it is imported
+    make_users(database, (line.split(":", 1) for line in (secrets / "users").read_text().splitlines()))
+
+
+def make_users(database: str, users: Iterable[list[str]]) -> None:
+    """Make the users that are missing, each with its grants."""
+    from mlflow.server.auth.sqlalchemy_store import SqlAlchemyStore
+
+    store = SqlAlchemyStore()
+    store.init_db(database)  # type: ignore[no-untyped-call]
+    for name, password in users:
+        if not store.has_user(name):
+            store.create_user(name, password)
+        for kind, permission in GRANTS[name].items():
+            store.grant_user_permission(name, kind, "*", permission)
+
+
+def main(command: list[str], secrets: Path) -> None:
+    """Become MLflow's server."""
+    if os.environ.get("BATON_MLFLOW_AUTH") != "off":
+        prepare(secrets, Path(tempfile.mkdtemp()) / "basic_auth.ini")
+        command = [*command, "--app-name", "basic-auth"]
+    os.execvp(command[0], command)  # nosec B606 # noqa: S606 - the image's own command
+
+
+if __name__ == "__main__":
+    main(sys.argv[2:], Path(sys.argv[1]))
