@@ -11,7 +11,7 @@ from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
 from services.predictor.slot import Slots
 from shared.consumers import read_again
-from shared.delivery import Acknowledge, overhear, subject
+from shared.delivery import OWN_INBOX, Acknowledge, overhear, subject
 from shared.errors import BundleError
 from shared.event import Event, Stream, model_name
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, RunFinished
@@ -37,6 +37,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
         "model.*.*",
         stream=JStream(Stream.CHAMPIONS, declare=False),
         pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+        inbox_prefix=OWN_INBOX,
         config=_consumer(DeliverPolicy.LAST_PER_SUBJECT),
         ack_policy=AckPolicy.MANUAL,
         title="model.promoted, model.withdrawn",
@@ -45,6 +46,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
         RunFinished.all_subjects(),
         stream=JStream(Stream.LIFECYCLE, declare=False),
         pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+        inbox_prefix=OWN_INBOX,
         config=_consumer(DeliverPolicy.NEW),
         ack_policy=AckPolicy.MANUAL,
         title=RunFinished.type,

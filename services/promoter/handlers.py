@@ -11,7 +11,7 @@ from services.promoter.cases import PROMOTER, case_of_malformed, case_of_request
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import Promoter
 from services.promoter.reports import Reports
-from shared.delivery import ACK_WAIT_S, Acknowledge, deliveries, overhear, source_event, subject
+from shared.delivery import ACK_WAIT_S, OWN_INBOX, Acknowledge, deliveries, overhear, source_event, subject
 from shared.errors import EventError
 from shared.event import Event, model_name
 from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
@@ -96,6 +96,7 @@ def _durable_router(middleware: type[Acknowledge], *subscriptions: Subscription)
             stream=JStream(str(event.stream), declare=False),
             durable=durable,
             pull_sub=PullSub(timeout=5.0),
+            inbox_prefix=OWN_INBOX,
             config=ConsumerConfig(ack_wait=ACK_WAIT_S),
             ack_policy=AckPolicy.MANUAL,
             title=event.type,

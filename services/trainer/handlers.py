@@ -9,7 +9,7 @@ from nats.js.api import ConsumerConfig
 from services.trainer.children import Children
 from services.trainer.meters import Meters
 from services.trainer.requests import Request, Requests, readable_id, reason_of
-from shared.delivery import ACK_WAIT_S, Acknowledge, acknowledging, as_key, overhear, source_event, subject
+from shared.delivery import ACK_WAIT_S, OWN_INBOX, Acknowledge, acknowledging, as_key, overhear, source_event, subject
 from shared.errors import EventError
 from shared.event import Stream, model_name
 from shared.events import TrainCancelled, TrainRequested
@@ -47,6 +47,7 @@ def _subscribe_to_requests(broker: NatsBroker, requests: Requests, concurrency: 
             stream=JStream(Stream.TRAINING, declare=False),
             durable=QUEUE,
             pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+            inbox_prefix=OWN_INBOX,
             config=ConsumerConfig(ack_wait=ACK_WAIT_S),
             ack_policy=AckPolicy.MANUAL,
             title=TrainRequested.type,
@@ -70,6 +71,7 @@ def _subscribe_to_cancels(broker: NatsBroker, requests: Requests, children: Chil
         stream=JStream(Stream.LIFECYCLE, declare=False),
         durable="trainer-cancels",
         pull_sub=PullSub(batch_size=1, timeout=FETCH_S),
+        inbox_prefix=OWN_INBOX,
         config=ConsumerConfig(ack_wait=ACK_WAIT_S),
         ack_policy=AckPolicy.MANUAL,
         title=TrainCancelled.type,
