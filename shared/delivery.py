@@ -25,7 +25,7 @@ ACK_WAIT_S = 15.0  # how soon another replica takes over from one that died
 IN_PROGRESS_S = 5.0
 LONGEST_DELAY_S = 30.0
 LONGEST_ID = 200
-OWN_INBOX = b""  # of a pull subscriber: its connection's, where FastStream would take what all connections have
+OWN_INBOX: Any = None  # of a pull subscriber: its connection's, where FastStream would take the one of all clients
 
 OnMalformed = Callable[[NatsMessage, EventError], Awaitable[None]]
 
