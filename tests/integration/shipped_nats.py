@@ -37,7 +37,11 @@ def shipped_nats(root: Path, configuration: str = "nats.conf", tls: tuple[Path, 
         url.write_text(url.read_text().replace("@nats:4222", f"@127.0.0.1:{port}"))
     binary = str(Path(sys.executable).parent / "nats-server")
     address = ["-a", "127.0.0.1", "-p", str(port), "-m", str(monitor)]
-    with running([binary, "-c", str(root / "etc" / "nats" / configuration), *address], root / "nats.log"):
+    with running(
+        [binary, "-c", str(root / "etc" / "nats" / configuration), *address],
+        root / "nats.log",
+        {"BATON_NATS_SYNC": '"2m"'},
+    ):
         wait_for("nats-server", answers(f"http://127.0.0.1:{monitor}/healthz"))
         yield secrets
 

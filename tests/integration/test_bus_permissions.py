@@ -101,11 +101,12 @@ API: dict[str, dict[str, set[str]]] = {
     "STREAM.LEADER.STEPDOWN.{}": {},
     "CONSUMER.LIST.{}": {},
     "CONSUMER.NAMES.{}": {},
-    "CONSUMER.CREATE.{}": {"CHAMPIONS": {"client"}} | BUNDLES,
+    "CONSUMER.CREATE.{}": {"CHAMPIONS": {"client"}},
+    "CONSUMER.CREATE.{}.x": {"CHAMPIONS": {"predictor", "client"}, "LIFECYCLE": {"promoter", "client"}} | BUNDLES,
     "CONSUMER.DURABLE.CREATE.{}.x": {"LIFECYCLE": {"promoter"}},
     "CONSUMER.INFO.{}.x": READERS | BUNDLES,
     "CONSUMER.MSG.NEXT.{}.x": READERS | BUNDLES,
-    "CONSUMER.DELETE.{}.x": BUNDLES | {name: users - {"promoter"} for name, users in READERS.items()},
+    "CONSUMER.DELETE.{}.x": {name: users - {"promoter"} for name, users in READERS.items()},
     "CONSUMER.PAUSE.{}.x": {},
     "CONSUMER.LEADER.STEPDOWN.{}.x": {},
 }
@@ -117,7 +118,7 @@ MAY_PUBLISH = (
         for operation, who in API.items()
         for stream in STREAMS
     }
-    | {f"$JS.ACK.{stream}.x.1.1.1.1.0": (READERS | BUNDLES).get(stream, set()) for stream in STREAMS}
+    | {f"$JS.ACK.{stream}.x.1.1.1.1.0": READERS.get(stream, set()) for stream in STREAMS}
 )
 # Where a service stopped in a stream is its own business.
 POSITION = (

@@ -12,7 +12,7 @@ import pytest
 from faststream.nats import NatsMessage
 
 from shared.bus import NatsBus
-from shared.errors import SettingsError, UntrustedError
+from shared.errors import SettingsError, UnreachableError, UntrustedError
 from shared.events import PromotionRequested, RunStarted
 from shared.service import make_broker
 from shared.settings import BusSettings, ServiceSettings
@@ -58,8 +58,11 @@ async def exchange(settings: ServiceSettings) -> None:
 
         async with broker:
             await broker.start()
-            assert not (await bus.publish(STARTED, "m")).duplicate
-            body = await asyncio.wait_for(heard.get(), 10)
+            async with asyncio.timeout(30):
+                while heard.empty():  # until the server knows of the subscription
+                    await bus.publish(STARTED, "m")
+                    await asyncio.sleep(0.05)
+            body = heard.get_nowait()
     assert RunStarted.parse(body) == STARTED
 
 
@@ -75,12 +78,17 @@ async def test_nothing_is_said_before_tls(authority: Authority, tmp_path: Path) 
 
 
 async def refused(**settings: Any) -> str:
-    bus = NatsBus(BusSettings(**settings), "test")
-    with pytest.raises(UntrustedError, match="is not trusted") as error:
-        await bus.open(2.0)
-    await bus.close()
-    assert "secret" not in str(error.value)
-    return str(error.value)
+    """Return why NATS is not trusted; a busy machine may need more than one attempt to hear of it."""
+    for _ in range(10):
+        bus = NatsBus(BusSettings(**settings), "test")
+        with pytest.raises(UnreachableError) as error:
+            await bus.open(2.0)
+        await bus.close()
+        assert "secret" not in str(error.value)
+        if isinstance(error.value, UntrustedError):
+            assert "is not trusted" in str(error.value)
+            return str(error.value)
+    pytest.fail(f"nobody said anything of trust: {error.value}")
 
 
 async def test_a_server_that_is_not_trusted_is_named_with_the_reason(authority: Authority, tmp_path: Path) -> None:
@@ -144,7 +152,4 @@ async def test_the_shipped_configuration_speaks_tls_only(authority: Authority, t
             encrypted = plain.model_copy(update={"nats_tls_ca": authority.ca, "nats_tls_first": first})
             async with NatsBus(encrypted, "promoter") as bus:
                 await declare_when_reachable(bus.js, 1)
-        bus = NatsBus(plain, "promoter")
-        with pytest.raises(UntrustedError, match="unable to get local issuer certificate"):
-            await bus.open(2.0)
-        await bus.close()
+        assert "unable to get local issuer certificate" in await refused(nats_url=plain.nats_url)

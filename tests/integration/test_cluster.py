@@ -68,7 +68,7 @@ async def test_users_have_their_rights_on_every_server(nodes: Nodes, bus: NatsBu
         async with NatsBus(BusSettings(nats_url=url), "client") as client:
             await client.publish(PromotionRequested(actor="ann"), "m")
     for url in nodes.url("predictor").split(","):
-        async with NatsBus(BusSettings(nats_url=url), "predictor") as predictor:
+        async with NatsBus(BusSettings(nats_url=url, nats_inbox="_INBOX_predictor"), "predictor") as predictor:
             with pytest.raises(ForbiddenError, match=r"publish train\.requested\.m"):
                 await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
 
@@ -103,6 +103,7 @@ async def test_each_server_may_be_killed_under_load(nodes: Nodes, bus: NatsBus, 
 
     siege = Siege(nodes, bus, model.name, promote, journal=Journal(tmp_path / "journal.log"))
     more: dict[str, Any] = {"BATON_DECLARE_STREAMS": "false", "BATON_MODELS": model.name}
+    more |= {"BATON_NATS_INBOX": "_INBOX_predictor"}
     with ExitStack() as predictors:
         urls = []
         for name in ("predictor-1", "predictor-2"):
