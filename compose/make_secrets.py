@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 BUS_USERS = ("trainer", "promoter", "predictor", "client")
+WITH_INBOX = ("trainer", "promoter", "predictor")  # of its own; people's programs have what every client of NATS has
 DATABASE_USERS = ("mlflow", "promoter", "mlflow_auth")
 MLFLOW_USERS = ("trainer", "promoter")
 
@@ -29,7 +30,7 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
     database = {user: secrets.token_urlsafe(24) for user in DATABASE_USERS}
     for user, password in bus.items():
         write(folder / user / "BATON_NATS_URL", ",".join(f"nats://{user}:{password}@{node}:4222" for node in nodes))
-        if user != "client":  # people's own programs have the inboxes that every client of NATS has
+        if user in WITH_INBOX:
             write(folder / user / "BATON_NATS_INBOX", f"_INBOX_{user}")
     write(folder / "nats" / "passwords.conf", "".join(f'{user}_password: "{bus[user]}"\n' for user in BUS_USERS))
     write(folder / "nats" / "routes.conf", routes(nodes, secrets.token_urlsafe(24)))

@@ -57,13 +57,13 @@ def guarded(database_url: str, tracking_uri: str, tmp_path: Path) -> Iterator[Pa
 
 
 async def heard(bus: NatsBus, stream: Stream, model: str, kind: type[Event], after: int) -> Event:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(150):
         async for received in follow(bus, stream, [kind.subject(model)], after):
             return received.event
     raise AssertionError
 
 
-@pytest.mark.timeout(300)  # three services start, after a first MLflow
+@pytest.mark.timeout(600)  # three services start, after a first MLflow
 async def test_the_main_job_with_the_least_rights(guarded: Path, tmp_path: Path) -> None:
     model, other = new_model(), new_model()
     async with NatsBus(settings_of(guarded, "client"), "client") as client:
