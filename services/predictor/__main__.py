@@ -15,6 +15,8 @@ from shared.keys import Keys
 from shared.telemetry import configure_logging
 from shared.tls import nats_context
 
+STARTS_WITHIN_S = 30  # a worker that says nothing for so long hangs; one that imports on a busy machine is silent, too
+
 
 class Workers(Multiprocess):
     """The workers; while they stop, who comes is refused, and does not wait for one that will never be there."""
@@ -56,6 +58,7 @@ def serve(settings: PredictorSettings) -> None:
         log_config=None,
         access_log=False,
         proxy_headers=False,  # nothing here depends on who asks
+        timeout_worker_healthcheck=STARTS_WITHIN_S,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout_s) + 1,  # each request ends by its own deadline
     )
     listener = config.bind_socket()
