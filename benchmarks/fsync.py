@@ -69,7 +69,7 @@ def main() -> None:
     found = []
     for servers, sync in product(SERVERS, CHOICES):
         with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, nats_nodes(Path(name), servers, sync) as nodes:
-            found.append(asyncio.run(measure(nodes.url(), servers, sync, chosen.seconds)))
+            found.append(asyncio.run(measure(nodes.url, servers, sync, chosen.seconds)))
         print(json.dumps(found[-1]), flush=True)
     write(Report(machine=machine(), fsync=found))
 

@@ -16,6 +16,8 @@ PORT_FIELDS = {
     "postgres": "postgres_port",
 }
 
+ALWAYS = "always"
+
 
 def _port(default: int) -> int:
     return Field(default=default, ge=0, le=65535, description="0 takes any free port")
@@ -35,6 +37,11 @@ class StackSettings(BaseSettings):
     nats_monitor_port: int = _port(8222)
     postgres_port: int = _port(5432)
     predictor_workers: int = Field(default=2, ge=1, validation_alias="PREDICTOR_WORKERS")
+    nats_sync: str = Field(
+        default=ALWAYS,
+        pattern=rf"^({ALWAYS}|\d+(ms|s|m|h))$",
+        description="when what NATS acknowledged is on the disk: before it says so, or as `2m` that much later at most",
+    )
     database_url: str | None = None
     nats_url: str | None = None
     tracking_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")

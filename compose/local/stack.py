@@ -89,7 +89,7 @@ class Stack:
         cache = {"BATON_CACHE_DIR": str(self._data.root / "predictor")}
         servers: dict[str, Callable[[], Child]] = {
             "postgres": lambda: postgres_child(self._data, ports["postgres"]),
-            "nats": lambda: nats_child(self._data, ports["nats"], ports["nats_monitor"]),
+            "nats": lambda: nats_child(self._data, ports["nats"], ports["nats_monitor"], self._settings.nats_sync),
             "mlflow": lambda: mlflow_child(self._data, ports["mlflow"], urls["postgres"]),
         }
         return [

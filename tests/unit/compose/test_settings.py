@@ -83,3 +83,9 @@ def test_an_mlflow_that_is_polled_needs_no_database_of_its_own(monkeypatch: pyte
         attached_urls(load(StackSettings))
     monkeypatch.setenv("BATON_CAPTURE", "poll")
     assert attached_urls(load(StackSettings)) == {"mlflow": "https://mlflow.example"}
+
+
+@pytest.mark.parametrize("sync", ["2", "often", "always\n", "-1s"])
+def test_nonsense_about_syncing_is_refused(sync: str) -> None:
+    with pytest.raises(SettingsError, match="nats_sync"):
+        load(StackSettings, nats_sync=sync)
