@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from compose.entrypoint import environment
 from compose.make_secrets import make
 from tests.servers import answers, free_port, wait_for
 
@@ -58,10 +59,26 @@ class Nodes:
     folder: Path
     members: list[Node]
     sync: str
+    password: str
 
-    def url(self, user: str = TESTER) -> str:
-        """Return what `BATON_NATS_URL` of a user says."""
-        return _placed((self.folder / "run/baton/urls" / user).read_text(), self.members)
+    @property
+    def url(self) -> str:
+        """Return where the bus is, for who may do everything."""
+        return ",".join(self.urls)
+
+    @property
+    def urls(self) -> list[str]:
+        """Return where each server is, for who may do everything."""
+        return [f"nats://{TESTER}:{self.password}@127.0.0.1:{node.port}" for node in self.members]
+
+    def environment(self, user: str) -> dict[str, str]:
+        """Return how a service reaches the bus as a user of its own, as its container is told."""
+        told = environment(self.folder / "secrets" / user, self.folder / "no configuration", {})
+        return {
+            **{name: _placed(value, self.members) for name, value in told.items() if name.startswith("BATON_NATS")},
+            "BATON_REPLICAS": str(len(self.members)),
+            "BATON_DECLARE_STREAMS": str(user == "promoter").lower(),
+        }
 
     def start(self, node: Node) -> None:
         """Start a server."""
@@ -79,8 +96,8 @@ def nats_nodes(folder: Path, count: int = 3, sync: str = "2m") -> Iterator[Nodes
     """Run NATS servers as one cluster, or one alone; those that run at the end are ended."""
     configuration = CLUSTER if count > 1 else ALONE
     members = [Node(f"node-{number}", folder, configuration) for number in range(1, count + 1)]
-    _lay_out(folder, members)
-    nodes = Nodes(folder, members, sync)
+    nodes = Nodes(folder, members, sync, secrets.token_urlsafe(16))
+    _lay_out(nodes)
     try:
         for node in members:
             nodes.start(node)
@@ -92,25 +109,20 @@ def nats_nodes(folder: Path, count: int = 3, sync: str = "2m") -> Iterator[Nodes
                 node.end(signal.SIGKILL)
 
 
-def _lay_out(folder: Path, members: Sequence[Node]) -> None:
+def _lay_out(nodes: Nodes) -> None:
     """Lay configuration and secrets out as a container has them, with a user more, who may do everything."""
-    made, mounted, password = folder / "secrets", folder / "run/baton", secrets.token_urlsafe(16)
-    make(made, [node.name for node in members])
+    folder, mounted = nodes.folder, nodes.folder / "run/baton"
+    make(folder / "secrets", [node.name for node in nodes.members])
     shutil.copytree(SHIPPED, folder / "etc/nats")
-    shutil.copytree(made / "nats", mounted)
+    shutil.copytree(folder / "secrets/nats", mounted)
     _change(folder / "etc/nats/nats.conf", "store_dir: /jetstream", "store_dir: $STORAGE")
     # Not by an option of the command line, which would have the server forget the secret.
     _change(folder / "etc/nats/cluster.conf", "port: 6222", 'host: "127.0.0.1", port: $ROUTES')
+    tester = f'users = [ {{user: {TESTER}, password: "{nodes.password}"}}'
+    _change(folder / "etc/nats/permissions.conf", "users = [", tester)
     routes = mounted / "routes.conf"
     routes.chmod(0o644)
-    routes.write_text(_placed(routes.read_text(), members))
-    tester = f'users = [ {{user: {TESTER}, password: "{password}"}}'
-    _change(folder / "etc/nats/permissions.conf", "users = [", tester)
-    (mounted / "urls").mkdir()
-    for user in ("trainer", "promoter", "predictor", "client"):
-        shutil.copy(made / user / "BATON_NATS_URL", mounted / "urls" / user)
-    urls = ",".join(f"nats://{TESTER}:{password}@{node.name}:4222" for node in members)
-    (mounted / "urls" / TESTER).write_text(urls)
+    routes.write_text(_placed(routes.read_text(), nodes.members))
 
 
 def _change(file: Path, text: str, into: str) -> None:

@@ -7,20 +7,24 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js.errors import ServiceUnavailableError
 
 from cli.demo import load
 from shared.bus import NatsBus
 from shared.errors import ForbiddenError
+from shared.event import Stream
 from shared.events import PromotionRequested, TrainRequested
+from shared.service import end
 from shared.settings import BusSettings
 from shared.streams import ALL, declare_all, declare_when_reachable
 from tests.chaos.journal import Journal
+from tests.chaos.promotions import Promotions
 from tests.chaos.publisher import Publisher
-from tests.chaos.siege import Siege
+from tests.chaos.siege import siege
 from tests.integration.models import Model
 from tests.integration.predictors import WORKERS, predictor_process
 from tests.nodes import Node, Nodes, nats_nodes
@@ -39,7 +43,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
 
 @pytest.fixture
 async def bus(nodes: Nodes) -> AsyncIterator[NatsBus]:
-    async with NatsBus(BusSettings(nats_url=nodes.url()), "test") as opened:
+    async with NatsBus(BusSettings(nats_url=nodes.url), "test") as opened:
         yield opened
 
 
@@ -53,24 +57,34 @@ async def copies(bus: NatsBus) -> dict[str, int]:
     return found
 
 
-async def test_a_bus_that_grows_into_a_cluster_has_a_copy_of_everything_on_each_server(bus: NatsBus) -> None:
-    await declare_when_reachable(bus.js, 1)
-    assert await copies(bus) == dict.fromkeys(ALL, 1)
-    await declare_all(bus.js, REPLICAS)
+async def until_copied(bus: NatsBus) -> None:
     async with asyncio.timeout(60):
         while await copies(bus) != dict.fromkeys(ALL, REPLICAS):
             await asyncio.sleep(0.1)
 
 
+async def test_a_bus_that_grows_into_a_cluster_has_a_copy_of_everything_on_each_server(bus: NatsBus) -> None:
+    await declare_when_reachable(bus.js, 1)
+    assert await copies(bus) == dict.fromkeys(ALL, 1)
+    await declare_all(bus.js, REPLICAS)
+    await until_copied(bus)
+
+
+def one_by_one(nodes: Nodes, user: str) -> list[BusSettings]:
+    """Return how a user reaches each server and no other."""
+    told = {name.removeprefix("BATON_").lower(): value for name, value in nodes.environment(user).items()}
+    whole = BusSettings.model_validate(told)
+    return [whole.model_copy(update={"nats_url": url}) for url in whole.nats_servers]
+
+
 async def test_users_have_their_rights_on_every_server(nodes: Nodes, bus: NatsBus) -> None:
     await declare_when_reachable(bus.js, REPLICAS)
-    for url in nodes.url("client").split(","):
-        async with NatsBus(BusSettings(nats_url=url), "client") as client:
+    for settings in one_by_one(nodes, "client"):
+        async with NatsBus(settings, "client") as client:
             await client.publish(PromotionRequested(actor="ann"), "m")
-    for url in nodes.url("predictor").split(","):
-        async with NatsBus(BusSettings(nats_url=url, nats_inbox="_INBOX_predictor"), "predictor") as predictor:
-            with pytest.raises(ForbiddenError, match=r"publish train\.requested\.m"):
-                await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
+    async with NatsBus(one_by_one(nodes, "predictor")[-1], "predictor") as predictor:
+        with pytest.raises(ForbiddenError, match=r"publish train\.requested\.m"):
+            await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
 
 
 def test_no_server_joins_without_the_secret(nodes: Nodes, tmp_path: Path) -> None:
@@ -92,6 +106,32 @@ def test_no_server_joins_without_the_secret(nodes: Nodes, tmp_path: Path) -> Non
         stranger.end(signal.SIGKILL)
 
 
+async def test_a_server_that_lost_its_disk_gets_everything_from_the_others(nodes: Nodes, bus: NatsBus) -> None:
+    await declare_when_reachable(bus.js, REPLICAS)
+    sequence = (await bus.publish(TrainRequested(recipe="r", dataset="d"), "m")).sequence
+    first, *others = nodes.members
+    await asyncio.to_thread(first.end, signal.SIGKILL)
+    await asyncio.to_thread(shutil.rmtree, nodes.folder / first.name)
+    nodes.start(first)
+    await asyncio.to_thread(nodes.wait_until_healthy)
+    await until_copied(bus)
+    await asyncio.to_thread(others[0].end, signal.SIGKILL)  # now the one that lost all has to be believed
+    try:
+        async with asyncio.timeout(60):
+            while (await stored_message(bus, sequence)) is None:
+                await asyncio.sleep(0.1)
+    finally:
+        nodes.start(others[0])
+        await asyncio.to_thread(nodes.wait_until_healthy)
+
+
+async def stored_message(bus: NatsBus, sequence: int) -> bytes | None:
+    try:
+        return (await bus.js.get_msg(Stream.TRAINING, sequence)).data
+    except (NatsTimeoutError, ServiceUnavailableError):
+        return None
+
+
 async def test_each_server_may_be_killed_under_load(nodes: Nodes, bus: NatsBus, tmp_path: Path) -> None:
     await declare_when_reachable(bus.js, REPLICAS)
     model, share = Model(bus, tmp_path), iter(range(1, 100))
@@ -101,30 +141,27 @@ async def test_each_server_may_be_killed_under_load(nodes: Nodes, bus: NatsBus, 
         known = next(share) / 100
         return await model.promote(await model.bundle(known), known)
 
-    siege = Siege(nodes, bus, model.name, promote, journal=Journal(tmp_path / "journal.log"))
-    more: dict[str, Any] = {"BATON_DECLARE_STREAMS": "false", "BATON_MODELS": model.name}
-    more |= {"BATON_NATS_INBOX": "_INBOX_predictor"}
+    journal = Journal(tmp_path / "journal.log")
+    promotions = Promotions(bus, model.name, promote, workers=2 * WORKERS, journal=journal)
     with ExitStack() as predictors:
         urls = []
         for name in ("predictor-1", "predictor-2"):
             (tmp_path / name).mkdir()
-            running = predictor_process(nodes.url("predictor"), tmp_path / name, **more)
+            environment = nodes.environment("predictor")
+            running = predictor_process(environment.pop("BATON_NATS_URL"), tmp_path / name, None, **environment)
             urls.append(predictors.enter_context(running).url)
-        workers = WORKERS * len(urls)
-        await siege.promotion(workers)
+        await promotions.reach_all()
         loads = [load.Load(f"{url}/models/{model.name}/predict", {"x": 1}) for url in urls]
         publishing = asyncio.create_task(publisher.run())
         async with AsyncExitStack() as asking:
             for one in loads:
                 await asking.enter_async_context(load.running(one))
-            await siege.round(workers)
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
+            await siege(nodes, promotions, journal)
+        await end([publishing])
     print(
-        f"\n{siege.kills} kills, {sum(one.requests for one in loads)} predictions, "
-        f"{len(publisher.acknowledged)} events; longest: {max(siege.delays_s):.1f} s from a commit to a worker, "
-        f"{publisher.longest_s:.1f} s until an event was acknowledged"
+        f"\n{sum(one.requests for one in loads)} predictions, {len(publisher.acknowledged)} events; longest: "
+        f"{max(promotions.delays_s):.1f} s from a commit to a worker, {publisher.longest_s:.1f} s to an acknowledgement"
     )
     assert [failure for one in loads for failure in one.failures] == []
-    assert siege.deaf == []
+    assert promotions.deaf == []
     assert await publisher.faults() == []

@@ -85,3 +85,14 @@ def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
 def test_keys_are_asked_for_where_others_reach_the_port(tmp_path: Path, given: dict[str, str], off: bool) -> None:
     found = environment(tmp_path, tmp_path / "none", given)
     assert found == (ON_LOOPBACK if off else {})
+
+
+def test_servers_on_several_hosts_know_each_other_and_services_know_all(tmp_path: Path) -> None:
+    make(tmp_path / "new", ("a", "b", "c"))
+    urls = (tmp_path / "new" / "predictor" / "BATON_NATS_URL").read_text().split(",")
+    assert [url.rpartition("@")[2] for url in urls] == ["a:4222", "b:4222", "c:4222"]
+    assert len({url.rpartition("@")[0] for url in urls}) == 1
+    routes = (tmp_path / "new" / "nats" / "routes.conf").read_text()
+    secret = routes.split('"')[1]
+    assert all(f'"nats://node:{secret}@{host}:6222"' in routes for host in "abc")
+    assert not any(secret in text for name, text in everything(tmp_path / "new").items() if name != "nats/routes.conf")

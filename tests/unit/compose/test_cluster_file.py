@@ -1,0 +1,38 @@
+"""The file for several hosts, as Docker Compose reads it: what is hardened on one stays so, who gets which secrets."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FILE = Path(__file__).parents[3] / "compose" / "cluster.yaml"
+SECRETS = "/run/baton"
+
+
+def read() -> dict[str, Any]:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+        pytest.skip("Docker Compose is not installed")
+    command = [docker, "compose", "-f", str(FILE), "--profile", "*", "config", "--format", "json"]
+    services: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["services"]
+    return services
+
+
+def test_each_service_gets_its_own_secrets_and_no_rights() -> None:
+    services = read()
+    assert services.keys() == {"storage", "nats", "promoter", "trainer", "predictor", "proxy"}
+    for name, service in services.items():
+        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        mounted = {volume["target"]: volume.get("source", "") for volume in service.get("volumes", [])}
+        assert Path(mounted.get(SECRETS, name)).name == name
+        assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", [])), "unless BATON_BIND says so"
+
+
+def test_what_is_elsewhere_is_not_waited_for() -> None:
+    services = read()
+    waited = {name: set(service.get("depends_on", {})) for name, service in services.items()}
+    assert {name: needs for name, needs in waited.items() if needs} == {"nats": {"storage"}, "proxy": {"predictor"}}
+    assert services["promoter"]["environment"]["BATON_REPLICAS"] == "3"
