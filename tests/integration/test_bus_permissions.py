@@ -7,18 +7,18 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig
 
-from shared.bus import NatsBus
+from shared.bus import NatsBus, RequestState
 from shared.errors import ForbiddenError
 from shared.event import Event, Stream
-from shared.events import CATALOGUE, ChampionWanted, PredictorAlive, PromotionRequested, TrainRequested
-from shared.follow import last_sequence
+from shared.events import CATALOGUE, ChampionWanted, PredictorAlive, PromotionRequested, RunStarted, TrainRequested
+from shared.follow import follow, last_sequence
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests.integration.shipped_nats import USERS, settings_of, shipped_nats
@@ -273,3 +273,32 @@ async def test_every_stream_is_seen_by_services_that_make_none(guarded: Path) ->
                 assert (await bus.js.stream_info(stream)).config.name == stream
             with pytest.raises(NatsTimeoutError):
                 await bus.client.request(f"$JS.API.STREAM.PURGE.{STREAMS[3]}", b"", timeout=0.5)
+
+
+async def test_what_each_user_needs_works(guarded: Path, tmp_path: Path) -> None:
+    """What services do beyond their subscriptions; `test_bus_needs.py` runs the services themselves."""
+    log = guarded.parent / "nats.log"
+    buses = {user: NatsBus(settings_of(guarded, user), user) for user in USERS}
+    async with AsyncExitStack() as stack:
+        for bus in buses.values():
+            await stack.enter_async_context(bus)
+        trainer, promoter = buses["trainer"], buses["promoter"]
+        await declare_when_reachable(promoter.js, 1)
+        denials = log.read_text().count("Violation")
+        archive = tmp_path / "archive"
+        archive.write_bytes(b"x" * 300_000)
+        ref = await trainer.put_bundle(archive, f"sha256:{'0' * 64}")
+        await trainer.set_request_state("r", RequestState(state="started", model="m"))
+        assert await trainer.request_state("r") is not None
+        for user in ("predictor", "promoter"):
+            await buses[user].fetch_bundle(ref, tmp_path / user)
+            assert (tmp_path / user).read_bytes() == archive.read_bytes()
+        started = RunStarted(request_id="r", attempt=1, recipe="r", dataset="d")
+        await trainer.publish(started, "needs", event_id="needs", again=True)
+        for user in ("client", "promoter"):
+            async for received in follow(buses[user], Stream.LIFECYCLE, [RunStarted.subject("needs")], 0):
+                assert received.event == started
+                break
+        await promoter.last(PromotionRequested, "needs")
+        await promoter.delete_bundle(ref.digest)
+    assert log.read_text().count("Violation") == denials
