@@ -133,6 +133,13 @@ class Slot:
         self.unloaded, self.problem = promoted, None
         return True
 
+    def withdraw(self, ledger: str, generation: int) -> bool:
+        """Serve nothing from the next request on; return False if a newer change was applied before."""
+        if not self._order.advance(ledger, generation):
+            return False
+        self.champion = self.unloaded = self.problem = None
+        return True
+
     def unload(self, promoted: ModelPromoted) -> None:
         """Be lazy again: `promoted` is what was said of the champion, which whoever asks next has loaded."""
         self.unloaded = promoted
@@ -161,13 +168,6 @@ class Slot:
     def _waits_for(self, champion: Champion) -> bool:
         waiting = self.unloaded
         return waiting is not None and (waiting.ledger, waiting.generation) == (champion.ledger, champion.generation)
-
-    def withdraw(self, ledger: str, generation: int) -> bool:
-        """Serve nothing from the next request on; return False if a newer change was applied before."""
-        if not self._order.advance(ledger, generation):
-            return False
-        self.champion = self.unloaded = self.problem = None
-        return True
 
 
 class Slots:
