@@ -81,11 +81,15 @@ def measure(two: Two, folder: Path, count: int, seconds: float) -> Iterator[Row]
         for cache, loading in (("cold", "eager"), ("warm", "eager"), ("lazy", "lazy")):
             with started(nats_url, folder, loading) as (predictor, start_s):
                 (worker,) = predictor.workers()
+                began = time.monotonic()
+                predictor.get(f"/v2/models/{name_of(0)}")  # which loads it, if it is not
+                first_s = time.monotonic() - began
                 one, many = (loaded(predictor, two, connections, seconds) for connections in (1, 16))
                 yield {
                     "models": count,
                     "cache": cache,
                     "start_s": round(start_s, 2),
+                    "first_ms": round(first_s * 1e3, 1),
                     "rss_mb": round(worker.memory_info().rss / 1e6),
                     "p50_ms": round(one["p50_ms"], 3),
                     "p99_ms": round(one["p99_ms"], 3),
