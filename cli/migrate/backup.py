@@ -93,11 +93,9 @@ def _parts(root: Path) -> Iterator[list[Member]]:
     part: list[Member] = []
     size = 0
     with tarfile.open(os.devnull, "w") as lister:
-        for path in _paths(root):
+        for path in (path for path in _paths(root) if not path.is_socket()):
             lister.inodes = {}  # type: ignore[attr-defined] # a second link to a file is a file
             info = lister.gettarinfo(path, f"{root.name}/{path.relative_to(root)}" if path != root else root.name)
-            if info is None:  # a socket
-                continue
             part.append((path, info))
             size += info.size + tarfile.BLOCKSIZE
             if size > PART:
