@@ -65,7 +65,7 @@ class TrainOutcome(Outcome):
 
 def train(
     dataset: Annotated[str, typer.Argument(help="A dataset's name, or a path under an allowed root.")],
-    recipe: Annotated[str, typer.Option("--recipe", "-r", help="The recipe to train with.")],
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="The recipe to train with.")] = "random-forest",
     model: Annotated[str | None, typer.Option("--model", "-m", help="The model's name; none: the dataset's.")] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict; none: the dataset's own.")] = None,
     param: Annotated[list[str] | None, typer.Option("--param", "-p", help="A recipe's parameter, name=value.")] = None,
