@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
-BUS_USERS = ("trainer", "promoter", "predictor", "client")
-WITH_INBOX = ("trainer", "promoter", "predictor")  # of its own; people's programs have what every client of NATS has
+BUS_USERS = ("trainer", "promoter", "predictor", "client", "backup")
+WITH_INBOX = ("trainer", "promoter", "predictor", "backup")  # of its own; people's programs have what every client of NATS has
 DATABASE_USERS = ("mlflow", "promoter", "mlflow_auth")
 MLFLOW_USERS = ("trainer", "promoter")
 
@@ -24,7 +24,7 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
     """Write what is missing; what was written before stays as it is. `nodes` are the hosts that NATS answers on."""
     if (folder / "postgres" / "made").exists():
         return
-    for name in ("nats", "postgres", "mlflow", *BUS_USERS):
+    for name in ("nats", "postgres", "mlflow", "grafana", *BUS_USERS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     bus = {user: secrets.token_urlsafe(24) for user in BUS_USERS}
     database = {user: secrets.token_urlsafe(24) for user in DATABASE_USERS}
@@ -42,7 +42,8 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
         write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n", mode=0o644)  # others join it
     mlflow, promoter, auth = (f"{user}:{database[user]}@postgres:5432" for user in DATABASE_USERS)
     write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}/baton")
-    write(folder / "promoter" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
+    for holder in ("promoter", "backup"):
+        write(folder / holder / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
     write(folder / "mlflow" / "auth_database", f"postgresql+psycopg2://{auth}/mlflow_auth")
     write(folder / "mlflow" / "MLFLOW_AUTH_ADMIN_PASSWORD", secrets.token_urlsafe(24))
     write(folder / "mlflow" / "MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_urlsafe(24))
@@ -52,6 +53,7 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
         write(folder / user / "MLFLOW_TRACKING_USERNAME", user)
         write(folder / user / "MLFLOW_TRACKING_PASSWORD", password)
     write(folder / "postgres" / "superuser_password", secrets.token_urlsafe(24))
+    write(folder / "grafana" / "admin_password", secrets.token_urlsafe(24))
     write(folder / "postgres" / "made", "")  # last: a start that was interrupted begins again
 
 

@@ -8,7 +8,7 @@ from compose.entrypoint import ON_LOOPBACK, environment
 from compose.make_secrets import make
 from shared.keys import line_of
 
-SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client")
+SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client", "grafana")
 
 
 @pytest.fixture
