@@ -17,7 +17,22 @@ from shared.settings import libpq_url
 OCCUPIED = """
     SELECT (SELECT count(*) FROM registered_models) AS models, (SELECT count(*) FROM runs) AS runs
 """
+PORTABLE = ("--if-exists", "--no-owner", "--no-privileges")  # roles are the stack's own
 CHAMPIONS = "SELECT model, champion FROM baton.models WHERE champion IS NOT NULL ORDER BY model"
+# Whoever restores, MLflow's tables belong to whom the database does.
+OWN = """
+    DO $$
+    DECLARE
+        relation regclass;
+        owner name := (SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database());
+    BEGIN
+        FOR relation IN
+            SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+        LOOP
+            EXECUTE format('ALTER TABLE %s OWNER TO %I', relation, owner);
+        END LOOP;
+    END $$;
+"""
 # Generations count anew from here: what a predictor heard before the restore is of another ledger. Each model's last
 # change is published again under it; older ones are history. Intents and turns belonged to promoters of before.
 RENEW = """
@@ -44,8 +59,8 @@ class Database:
 
     def restore(self, path: Path) -> None:
         """Replace everything by a dump, in one transaction, and renew the ledger."""
-        self._run("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", str(path))
-        self._execute(RENEW)
+        self._run("pg_restore", "--clean", *PORTABLE, "--single-transaction", str(path))
+        self._execute(OWN + RENEW)
 
     def champions(self) -> dict[str, str]:
         """Return the champion of each model that has one."""

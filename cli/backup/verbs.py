@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import shutil
+import sys
 import tarfile
 import tempfile
 from dataclasses import asdict, dataclass
@@ -21,6 +23,7 @@ from shared.bus import NatsBus
 from shared.errors import BatonError
 
 FORMAT = 1
+STREAM = Path("-")
 CONTENTS, DUMP = "contents.json", "database.dump"
 FOLDERS = ("streams", "bundles", "artifacts")
 
@@ -42,7 +45,7 @@ def register(app: typer.Typer) -> None:
 
 
 def backup(
-    archive: Annotated[Path, typer.Argument(help="The file to write, such as baton-2026-05-01.tar.")],
+    archive: Annotated[Path, typer.Argument(help="The file to write, such as baton-2026-05-01.tar; - for stdout.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
@@ -50,26 +53,26 @@ def backup(
     if archive.exists():
         raise BatonError(f"{archive} exists: name another file")
     where = endpoints.find(data_dir)
-    with tempfile.TemporaryDirectory(prefix="baton-backup-", dir=archive.absolute().parent) as name:
+    with _folder(archive) as name:
         contents = asyncio.run(_taken(where, Path(name)))
         draft = Path(name) / "draft.tar"
         with tarfile.open(draft, "w") as tar:
             for part in (CONTENTS, DUMP, *FOLDERS):
                 tar.add(Path(name) / part, arcname=part)
-        draft.replace(archive)
+        _deliver(draft, archive)
     _say(archive, contents, "written", as_json=as_json)
 
 
 def restore(
-    archive: Annotated[Path, typer.Argument(help="The file that `baton backup` wrote.")],
+    archive: Annotated[Path, typer.Argument(help="The file that `baton backup` wrote; - for stdin.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
     """Put an archive into an empty stack that runs; predictors follow the restored ledger at once."""
-    if not archive.is_file():
+    if archive != STREAM and not archive.is_file():
         raise BatonError(f"there is no file {archive}")
     where = endpoints.find(data_dir)
-    with tempfile.TemporaryDirectory(prefix="baton-restore-", dir=archive.absolute().parent) as name:
+    with _folder(archive) as name:
         contents = _opened(archive, Path(name))
         asyncio.run(_put_back(where, Path(name)))
     _say(archive, contents, "restored", as_json=as_json)
@@ -100,7 +103,25 @@ async def _taken(where: endpoints.Endpoints, folder: Path) -> Contents:
     return contents
 
 
+def _folder(archive: Path) -> tempfile.TemporaryDirectory[str]:
+    """Return a folder to work in: beside the archive, or wherever temporary files go if it is a stream."""
+    beside = None if archive == STREAM else archive.absolute().parent
+    return tempfile.TemporaryDirectory(prefix="baton-backup-", dir=beside)
+
+
+def _deliver(draft: Path, archive: Path) -> None:
+    if archive != STREAM:
+        draft.replace(archive)
+        return
+    with draft.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+
+
 def _opened(archive: Path, folder: Path) -> Contents:
+    if archive == STREAM:
+        archive = folder / "archive.tar"
+        with archive.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
     try:
         with tarfile.open(archive) as tar:
             unpack_into(tar, folder)
@@ -124,8 +145,10 @@ async def _put_back(where: endpoints.Endpoints, folder: Path) -> None:
 
 
 def _say(archive: Path, contents: Contents, what: str, *, as_json: bool) -> None:
-    if as_json:
+    if as_json and (archive != STREAM or what == "restored"):
         answer: dict[str, Any] = {"archive": str(archive), **asdict(contents)}
         return output.print_json(answer)
     counts = ", ".join(f"{count} {name}" for name, count in contents.counts.items())
-    return output.out.print(f"{archive} {what}: {len(contents.champions)} champions, {counts}", markup=False)
+    return (output.err if archive == STREAM else output.out).print(
+        f"{archive} {what}: {len(contents.champions)} champions, {counts}", markup=False
+    )
