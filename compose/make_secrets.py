@@ -15,7 +15,12 @@ from hashlib import sha256
 from pathlib import Path
 
 BUS_USERS = ("trainer", "promoter", "predictor", "client", "backup")
-WITH_INBOX = ("trainer", "promoter", "predictor", "backup")  # of its own; people's programs have what every client of NATS has
+WITH_INBOX = (
+    "trainer",
+    "promoter",
+    "predictor",
+    "backup",
+)  # of its own; people's programs have what every client of NATS has
 DATABASE_USERS = ("mlflow", "promoter", "mlflow_auth")
 MLFLOW_USERS = ("trainer", "promoter")
 
