@@ -47,8 +47,8 @@ def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
         write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n", mode=0o644)  # others join it
     mlflow, promoter, auth = (f"{user}:{database[user]}@postgres:5432" for user in DATABASE_USERS)
     write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}/baton")
-    for holder in ("promoter", "backup"):
-        write(folder / holder / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
+    write(folder / "promoter" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
+    write(folder / "backup" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
     write(folder / "mlflow" / "auth_database", f"postgresql+psycopg2://{auth}/mlflow_auth")
     write(folder / "mlflow" / "MLFLOW_AUTH_ADMIN_PASSWORD", secrets.token_urlsafe(24))
     write(folder / "mlflow" / "MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_urlsafe(24))
