@@ -102,7 +102,8 @@ def layers(image: str) -> list[str]:
 
 def docker(*words: str) -> str:
     """Return what a docker command prints."""
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
+    command = ["docker", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def printed(rows: list[dict[str, str]]) -> str:

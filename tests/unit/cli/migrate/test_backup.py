@@ -2,6 +2,7 @@
 
 import os
 import tarfile
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_an_interrupted_one_keeps_the_parts_that_it_has(root: Path, tmp_path: Pa
     archive = tmp_path / "mlruns-backup-20260101.tar.gz"
     interrupted(root, archive, 6)
     (root / "0").write_text("y" * 500)  # were it read again, it would be in the archive
-    assert archive_path(tmp_path, root, backup.date(2026, 1, 2)) == archive
+    assert archive_path(tmp_path, root, date(2026, 1, 2)) == archive
     make_backup(root, archive, lambda _: None)
     found = contents(archive)
     assert len(found) == 10
