@@ -75,7 +75,17 @@ def test_without_a_file_nobody_is_let_in() -> None:
         keys.caller(bearer(ANN))
 
 
-@pytest.mark.parametrize("line", [ANN, f"ann:{ANN}", "ann:12", ":" + "0" * 64, "a b:" + "0" * 64, "ann:" + "g" * 64])
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(ANN, id="key"),
+        pytest.param(f"ann:{ANN}", id="key with a name"),
+        "ann:12",
+        ":" + "0" * 64,
+        "a b:" + "0" * 64,
+        "ann:" + "g" * 64,
+    ],
+)
 def test_a_line_that_is_none_is_named_and_not_shown(line: str) -> None:
     with pytest.raises(SettingsError, match="line 2 is not name:sha256") as refused:
         named(f"# one\n{line}\n")
