@@ -258,6 +258,9 @@ class ModelServing(Event):
     delay_ms: float
 
 
+Check = Literal["download", "digest", "load", "schema", "warm_up", "golden", "deadline"]
+
+
 class ModelRejected(Event):
     """Fact: a version could not be served; `check` says what it did not pass. The old model goes on serving."""
 
@@ -269,7 +272,7 @@ class ModelRejected(Event):
     version: str
     generation: int
     ledger: str
-    check: Literal["download", "digest", "load", "schema", "warm_up", "golden", "deadline"]
+    check: Check
     message: str
 
 

@@ -10,12 +10,13 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from services.predictor.slot import Champion
-from shared.events import ModelPromoted
+from shared.events import Check, ModelPromoted
 from shared.tracing import tracing
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -71,6 +72,8 @@ class Meters:
             ["check"],
             registry=registry,
         )
+        for check in get_args(Check):
+            self._rejections.labels(check)  # from zero on: Prometheus sees no increase in what begins with 1
         self._bundles = Counter(
             "baton_bundles", "Bundles by where they came from: the cache or the bus; damaged ones, evicted ones",
             ["event"], registry=registry,

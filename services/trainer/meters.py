@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from shared.events import RunFailed, RunFinished
 
 Outcome = RunFinished | RunFailed
+OUTCOMES = ("finished", "refused", "failed", "crashed", "timeout", "cancelled", "unsupported")
 RUN_S = (1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 
 
@@ -23,6 +24,8 @@ class Meters:
             "Train requests that ended here, by how, and how long the last attempt took",
             ["outcome"], registry=registry, buckets=RUN_S,
         )  # fmt: skip
+        for outcome in OUTCOMES:
+            self._ended.labels(outcome)  # from zero on: Prometheus sees no increase in what begins with 1
         self._postponed = Counter(
             "baton_train_requests_postponed", "Attempts that ended without an end of the request: it comes again",
             registry=registry,

@@ -89,9 +89,23 @@ def test_every_metric_is_described(families: dict[str, str]) -> None:
     assert [name for name in names if f"| `{name}` |" not in described] == []
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus, which is not installed")
-def test_prometheus_takes_its_configuration_and_the_rules() -> None:
-    checked = subprocess.run(
-        ["promtool", "check", "config", MONITORING / "prometheus.yml"], capture_output=True, text=True, check=False
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+def test_every_alert_is_tried_and_not_only_in_silence() -> None:
+    cases = yaml.safe_load((MONITORING / "alerts_test.yml").read_text())["tests"]
+    tried = [one for case in cases for one in case["alert_rule_test"]]
+    names = {rule["alert"] for rule in alerts()}
+    assert {one["alertname"] for one in tried if one.get("exp_alerts")} == names
+    assert {one["alertname"] for one in tried if not one.get("exp_alerts")} == names
+
+
+@pytest.mark.skipif(
+    shutil.which("promtool") is None,
+    reason="promtool is not installed: `apt-get install prometheus`, or unpack Debian's package as .ci/run does",
+)
+@pytest.mark.parametrize(
+    "words",
+    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+    ids=" ".join,
+)
+def test_prometheus_takes_configuration_and_rules_and_they_say_what_they_should(words: tuple[str, ...]) -> None:
+    done = subprocess.run(["promtool", *words], cwd=MONITORING, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.meters import FOLDER, share
 from services.predictor.whole import Whole
+from shared.events import Check
 from tests import bundles
 from tests.exposition import counted
 from tests.unit.predictor.api import Predictor
@@ -55,6 +57,14 @@ async def test_failures_are_counted_by_status(predictor: Predictor, tmp_path: Pa
     found = await scraped(predictor)
     assert found["baton_prediction_failures_total", "422"] == 1
     assert found["baton_prediction_failures_total", "404"] == 2
+
+
+async def test_every_check_is_counted_from_zero_on(predictor: Predictor) -> None:
+    """Or Prometheus would see no increase in the first rejection."""
+    found = await scraped(predictor)
+    assert {
+        key[1]: value for key, value in found.items() if key[0] == "baton_versions_rejected_total"
+    } == dict.fromkeys(get_args(Check), 0)
 
 
 async def test_swaps_rejections_and_bundles_are_counted(parts: Parts) -> None:
