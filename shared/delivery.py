@@ -18,8 +18,9 @@ from nats.errors import Error as NatsError
 
 from shared import cloudevents
 from shared.errors import BatonError, EventError
-from shared.events import parse
-from shared.telemetry import logger
+from shared.event import Event, model_name
+from shared.events import PromotionRequested, TrainRequested, parse
+from shared.telemetry import about, logger
 
 ACK_WAIT_S = 15.0  # how soon another replica takes over from one that died
 IN_PROGRESS_S = 5.0
@@ -27,6 +28,7 @@ LONGEST_DELAY_S = 30.0
 LONGEST_ID = 200
 OWN_INBOX: Any = None  # of a pull subscriber: its connection's, where FastStream would take the one of all clients
 
+Read = Event | EventError
 OnMalformed = Callable[[NatsMessage, EventError], Awaitable[None]]
 
 log = logger(__name__)
@@ -44,9 +46,14 @@ class Acknowledge(BaseMiddleware):
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         """Handle one message of a stream."""
         assert isinstance(msg, NatsMessage)  # nosec B101 # noqa: S101 - the broker is NATS's own
+        event = _read(msg)  # here, lest an error of the handler be taken for one of its message
+        with about(model_name(subject(msg)), event, **_asked_by(msg, event)):
+            await self._settle(call_next, msg, event)
+
+    async def _settle(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage, event: Read) -> None:
         try:
             async with _in_progress(msg):
-                await self._handle(call_next, msg)
+                await self._handle(call_next, msg, event)
         except Exception as error:  # whatever failed: the event must not be lost
             delay = min(2.0 ** (deliveries(msg) - 1), LONGEST_DELAY_S)
             expected = isinstance(error, BatonError)
@@ -57,14 +64,25 @@ class Acknowledge(BaseMiddleware):
         else:
             await msg.ack()
 
-    async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage) -> None:
-        try:
-            parse(subject(msg), msg.raw_message.data)  # here, lest an error of the handler be taken for this one
-        except EventError as error:
-            log.warning("malformed event is dropped", subject=subject(msg), error=str(error))
-            await self.on_malformed(msg, error)
+    async def _handle(self, call_next: Callable[[Any], Awaitable[Any]], msg: NatsMessage, event: Read) -> None:
+        if isinstance(event, EventError):
+            log.warning("malformed event is dropped", subject=subject(msg), error=str(event))
+            await self.on_malformed(msg, event)
         else:
             await call_next(msg)
+
+
+def _read(msg: NatsMessage) -> Read:
+    try:
+        return parse(subject(msg), msg.raw_message.data)[1]
+    except EventError as error:
+        return error
+
+
+def _asked_by(msg: NatsMessage, event: Read) -> dict[str, str]:
+    """Return the request's id where a message is a command that names none: it goes by its own."""
+    asks = isinstance(event, TrainRequested | PromotionRequested)
+    return {"request_id": as_key(source_event(msg))} if asks and not getattr(event, "request_id", None) else {}
 
 
 def acknowledging(on_malformed: OnMalformed) -> type[Acknowledge]:

@@ -12,7 +12,7 @@ from services.predictor.reporter import Reporter
 from services.predictor.slot import Champion, Order, Slot, Slots
 from shared.errors import BundleError
 from shared.events import ModelPromoted, ModelWithdrawn
-from shared.telemetry import logger
+from shared.telemetry import about, logger
 from shared.verification import VerifiedModel
 
 LONGEST_DELAY_S = 30.0
@@ -53,6 +53,10 @@ class Follower:
         )
 
     async def _restore(self, model: str, change: Change) -> None:
+        with about(model, change):
+            await self._try_to_serve_again(model, change)
+
+    async def _try_to_serve_again(self, model: str, change: Change) -> None:
         try:
             await self._serve_again(model, change)
         except BundleError as error:
@@ -118,7 +122,8 @@ class Follower:
         await asyncio.gather(*self._applying, return_exceptions=True)
 
     def _begin(self, model: str, change: Change, attempt: int) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._apply(model, change, attempt))
+        with about(model, change):  # its lines are about the change, whoever set it off
+            task = asyncio.create_task(self._apply(model, change, attempt))
         self._applying.add(task)
         task.add_done_callback(partial(self._ended, model, change, attempt))
         return task

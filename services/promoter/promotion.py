@@ -19,7 +19,7 @@ from shared.errors import PromotionConflictError, RegistryError
 from shared.events import PromotionDecided
 from shared.faults import point
 from shared.registry import Registry
-from shared.telemetry import logger
+from shared.telemetry import about, logger
 from shared.tracing import tracing
 
 log = logger(__name__)
@@ -51,6 +51,10 @@ class Promoter:
 
     async def settle(self, case: Case) -> PromotionDecided:
         """Decide a case, say so, and carry it out; judge anew if the champion changes in between."""
+        with about(case.model, case):
+            return await self._settled(case)
+
+    async def _settled(self, case: Case) -> PromotionDecided:
         async with self._turn(case):
             while True:
                 standing = await self._ledger.decision_on(case.source_event)
@@ -82,9 +86,9 @@ class Promoter:
         point("promoter.judged")
         await self._ledger.record(case, decided, _intent(case, decided))
         self._meters.decided(decided)
-        about = {"model": case.model, "version": decided.version, "verdict": decided.verdict}
-        tracing.record("decide", case.request_id, started, **about)
-        log.info("decided", model=case.model, version=decided.version, verdict=decided.verdict, reason=decided.reason)
+        facts = {"version": decided.version, "verdict": decided.verdict}
+        tracing.record("decide", case.request_id, started, model=case.model, **facts)
+        log.info("decided", model=case.model, generation=decided.generation, reason=decided.reason, **facts)
         # Another promoter may have been first: what stands in the ledger counts.
         return await self._ledger.decision_on(case.source_event) or decided
 

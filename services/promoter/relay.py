@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -21,7 +21,7 @@ from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
 from shared.faults import point
 from shared.service import end
-from shared.telemetry import logger
+from shared.telemetry import about, logger
 from shared.tracing import tracing
 
 POLL_S = 2.0  # how late a change is seen at most when a notification was lost
@@ -98,24 +98,30 @@ class Relay:
         listener.wake()  # more may have been committed meanwhile
 
     async def _drain(self, model: str, changes: list[Change]) -> None:
+        change = changes[0]
         try:
             for change in changes:
-                point("relay.read")
-                await self._publish(change)
-                point("relay.published")
-                self._meters.published(change)
-                tracing.record("publish", change.request_id or change.id, change.committed_at, model=model)
-                await self._outbox.mark_published(model, change.generation)
-                point("relay.marked")
-                self._waiting.pop(model, None)
+                with _lines_about(change):
+                    await self._relay(change)
             self._failures.pop(model, None)
             await self._capture.mirror(model)
         except Exception as error:  # whatever it is, it must not end this model's relay
             self._waiting[model] = str(error)
             self._meters.failed()
             failures = self._failures[model] = self._failures.get(model, 0) + 1
-            log.warning("a champion's change waits to be published", model=model, failures=failures, error=repr(error))
+            with _lines_about(change):
+                log.warning("a champion's change waits to be published", failures=failures, error=repr(error))
             await asyncio.sleep(min(RETRY_S * 2 ** min(failures, MOST_DOUBLINGS), LONGEST_REST_S))
+
+    async def _relay(self, change: Change) -> None:
+        point("relay.read")
+        await self._publish(change)
+        point("relay.published")
+        self._meters.published(change)
+        tracing.record("publish", change.request_id or change.id, change.committed_at, model=change.model)
+        await self._outbox.mark_published(change.model, change.generation)
+        point("relay.marked")
+        self._waiting.pop(change.model, None)
 
     async def _publish(self, change: Change) -> None:
         try:
@@ -162,6 +168,10 @@ class Relay:
         if not isinstance(last, ChampionEvent):
             return False
         return last.ledger == event.ledger and last.generation >= event.generation
+
+
+def _lines_about(change: Change) -> AbstractContextManager[Any]:
+    return about(change.model, change, request_id=change.request_id or change.id)
 
 
 def event_of(change: Change, bundle: BundleRef | None) -> ModelPromoted | ModelWithdrawn:

@@ -54,7 +54,7 @@ class Requests:
         """Bring a request to its end, None if it has ended before; what passes is raised, to be delivered again."""
         state = await self._bus.request_state(request.id) or RequestState(state="started", model=request.model)
         if state.state != "started":
-            log.info("ended before", request=request.id, model=request.model)
+            log.info("ended before", request_id=request.id, model=request.model)
             return None
         attempt = state.attempts + 1
         outcome = state.outcome or await self._outcome(request, attempt)
@@ -92,7 +92,7 @@ class Requests:
         except Exception as error:  # what nobody foresaw: it may pass, but is not tried for ever
             if attempt < self._settings.max_attempts:
                 raise
-            log.exception("given up", request=request.id, model=request.model)
+            log.exception("given up", request_id=request.id, model=request.model)
             return _failed(request, "failed", error, attempt)
 
     async def _count(self, request: Request, attempts: int) -> None:
@@ -184,7 +184,7 @@ class Requests:
         ended = state.model_copy(update={"state": "finished" if isinstance(outcome, RunFinished) else "failed"})
         await self._bus.set_request_state(request_id, ended)
         point("trainer.ended")
-        log.info(ended.state, request=request_id, model=model, **_facts(outcome))
+        log.info(ended.state, request_id=request_id, model=model, **_facts(outcome))
 
     def _job(self, request: Request, folder: Path) -> Job:
         event, settings = request.event, self._settings

@@ -37,7 +37,7 @@ def services(nats_url: str, database_url: str, tracking_uri: str, folder: Path, 
         promoter = ends["promoter"].enter_context(
             promoter_process(nats_url, database_url, tracking_uri, folder, **told)
         )
-        predictor = ends["predictor"].enter_context(predictor_process(nats_url, folder, **told))
+        predictor = ends["predictor"].enter_context(predictor_process(nats_url, folder, None, **told))
         trainer = ends["trainer"].enter_context(_trainer(nats_url, tracking_uri, folder, **told))
         logs = {name: folder / f"{name}.log" for name in ends}
         yield Services(predictor, promoter.url, trainer, logs, ends)
