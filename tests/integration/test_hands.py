@@ -184,7 +184,7 @@ async def test_the_status_of_the_fleet(hands: Hands, predictor: Predictor) -> No
         if lost and own == [0, 0]:
             break
         assert time.monotonic() < deadline, f"waited 30 s for a lost worker and two that lag by nothing: {workers}"
-    assert lost[0]["models"][hands.model] == {"version": "0", "generation": 0, "lag": 1}
+    assert lost[0]["models"][hands.model] == {"version": "0", "generation": 0, "loaded": True, "lag": 1}
 
 
 async def test_the_best_version_of_every_model(hands: Hands) -> None:

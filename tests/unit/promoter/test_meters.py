@@ -7,7 +7,6 @@ from services.promoter.ledger.outbox import Change
 from services.promoter.meters import Meters, lagging
 from tests.exposition import counted
 
-NOW = datetime.now(UTC)
 NOTHING: dict[str, Any] = {"models": [], "workers": []}
 
 
@@ -16,7 +15,7 @@ def worker(state: str, **lags: int | None) -> dict[str, Any]:
 
 
 def test_outbox_and_fleet_are_told_as_they_are_now() -> None:
-    waiting = {"changes": 3, "since": NOW - timedelta(seconds=60), "waiting": None}
+    waiting = {"changes": 3, "since": datetime.now(UTC) - timedelta(seconds=60), "waiting": None}
     models = [
         {"model": "a", "generation": 7, "unpublished": waiting},
         {"model": "b", "generation": 1, "unpublished": None},
@@ -37,7 +36,7 @@ def test_a_worker_that_serves_more_than_the_ledger_knows_does_not_lag() -> None:
 
 
 def test_publications_are_counted_with_the_time_since_their_commit() -> None:
-    ahead = NOW + timedelta(hours=1)  # of a server whose clock is ahead
+    ahead = datetime.now(UTC) + timedelta(hours=1)  # of a server whose clock is ahead
     meters = Meters()
     for generation in (1, 2):
         meters.published(Change("m", generation, "promoted", "1", "r", None, None, "ann", "", None, ahead, "l"))
