@@ -120,6 +120,15 @@ def subject(msg: NatsMessage) -> str:
     return str(msg.raw_message.subject)
 
 
+def is_of(kind: type[Event]) -> Callable[[NatsMessage], Awaitable[bool]]:
+    """Return a filter for events of a kind, by their subject: a malformed one must not be taken for another's."""
+
+    async def is_of_kind(msg: NatsMessage) -> bool:
+        return subject(msg).startswith(f"{kind.type}.")
+
+    return is_of_kind
+
+
 def deliveries(msg: NatsMessage) -> int:
     """Return how often a message was delivered, this time included."""
     return int(msg.raw_message.metadata.num_delivered)

@@ -1,7 +1,5 @@
 """Messages in: changes of champions go to the follower, finished runs to the challengers."""
 
-from collections.abc import Awaitable, Callable
-
 from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSub
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
@@ -11,9 +9,9 @@ from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
 from services.predictor.slot import Slots
 from shared.consumers import read_again
-from shared.delivery import OWN_INBOX, Acknowledge, overhear, subject
+from shared.delivery import OWN_INBOX, Acknowledge, is_of, overhear, subject
 from shared.errors import BundleError
-from shared.event import Event, Stream, model_name
+from shared.event import Stream, model_name
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, RunFinished
 from shared.telemetry import logger
 
@@ -53,12 +51,12 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     )
 
     # The subject tells the two facts apart: a malformed promotion must not be taken for a withdrawal.
-    @champions(filter=_is(ModelPromoted))
+    @champions(filter=is_of(ModelPromoted))
     async def on_promoted(event: ModelPromoted, msg: NatsMessage) -> None:
         """Serve the new champion of a model."""
         follower.follow(model_name(subject(msg)), event)
 
-    @champions(filter=_is(ModelWithdrawn))
+    @champions(filter=is_of(ModelWithdrawn))
     async def on_withdrawn(event: ModelWithdrawn, msg: NatsMessage) -> None:
         """Serve nothing for a model."""
         follower.follow(model_name(subject(msg)), event)
@@ -94,10 +92,3 @@ async def prefetch(model: str, run: RunFinished, challengers: Challengers, slots
 
 def _consumer(policy: DeliverPolicy) -> ConsumerConfig:
     return ConsumerConfig(deliver_policy=policy, inactive_threshold=FORGET_AFTER_S)
-
-
-def _is(kind: type[Event]) -> Callable[[NatsMessage], Awaitable[bool]]:
-    async def about(msg: NatsMessage) -> bool:
-        return subject(msg).startswith(f"{kind.type}.")
-
-    return about

@@ -5,21 +5,22 @@ from typing import Annotated
 
 from faststream import AckPolicy, Context
 from faststream.nats import JStream, NatsMessage, NatsRouter, PullSub
+from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.js.api import ConsumerConfig
 
 from services.promoter.cases import PROMOTER, case_of_malformed, case_of_request, case_of_run
 from services.promoter.fleet import Fleet
 from services.promoter.promotion import Promoter
 from services.promoter.reports import Reports
-from shared.delivery import ACK_WAIT_S, OWN_INBOX, Acknowledge, deliveries, overhear, source_event, subject
+from shared.delivery import ACK_WAIT_S, OWN_INBOX, Acknowledge, deliveries, is_of, overhear, source_event, subject
 from shared.errors import EventError
-from shared.event import Event, model_name
+from shared.event import Event, Stream, model_name
 from shared.events import ModelRejected, ModelServing, PredictorAlive, PromotionRequested, RunFinished
 
 ATTEMPTS = 5  # how often a comparison is tried while what it needs might still appear
 
 Handler = Callable[..., Awaitable[None]]
-Subscription = tuple[Handler, type[Event], str]  # durable name, or for what is overheard the subject
+Subscription = tuple[Handler, type[Event], str]  # what is overheard, and on which subject
 
 Asked = Annotated[Promoter, Context("promoter")]
 Told = Annotated[Reports, Context("reports")]
@@ -75,33 +76,36 @@ class AnswerCommands(Acknowledge):
 
 def event_router() -> NatsRouter:
     """Return the subscriptions to facts in streams: durable, one at a time, acknowledged when done."""
-    return _durable_router(
-        Acknowledge,
-        (on_run_finished, RunFinished, PROMOTER),
-        (on_serving_reported, ModelServing, f"{PROMOTER}-serving"),
-        (on_rejection_reported, ModelRejected, f"{PROMOTER}-rejected"),
-    )
+    router = NatsRouter(middlewares=[Acknowledge])
+    _subscribe(router, RunFinished.all_subjects(), Stream.LIFECYCLE, PROMOTER, title=RunFinished.type)(on_run_finished)
+    # One consumer for both, because only together they are in order: what has served can be gone back to.
+    title = f"{ModelServing.type}, {ModelRejected.type}"
+    reports = _subscribe(router, "model.*.*", Stream.LIFECYCLE, f"{PROMOTER}-reports", title=title)
+    reports(on_serving_reported, filter=is_of(ModelServing))
+    reports(on_rejection_reported, filter=is_of(ModelRejected))
+    return router
 
 
 def command_router() -> NatsRouter:
     """Return the subscription to commands: each is answered with a decision, then acknowledged."""
-    return _durable_router(AnswerCommands, (on_promotion_requested, PromotionRequested, PROMOTER))
-
-
-def _durable_router(middleware: type[Acknowledge], *subscriptions: Subscription) -> NatsRouter:
-    router = NatsRouter(middlewares=[middleware])
-    for handler, event, durable in subscriptions:
-        router.subscriber(
-            event.all_subjects(),
-            stream=JStream(str(event.stream), declare=False),
-            durable=durable,
-            pull_sub=PullSub(timeout=5.0),
-            inbox_prefix=OWN_INBOX,
-            config=ConsumerConfig(ack_wait=ACK_WAIT_S),
-            ack_policy=AckPolicy.MANUAL,
-            title=event.type,
-        )(handler)
+    router, requested = NatsRouter(middlewares=[AnswerCommands]), PromotionRequested
+    _subscribe(router, requested.all_subjects(), Stream.COMMANDS, PROMOTER, title=requested.type)(
+        on_promotion_requested
+    )
     return router
+
+
+def _subscribe(router: NatsRouter, address: str, stream: Stream, durable: str, *, title: str) -> PullStreamSubscriber:
+    return router.subscriber(
+        address,
+        stream=JStream(stream, declare=False),
+        durable=durable,
+        pull_sub=PullSub(timeout=5.0),
+        inbox_prefix=OWN_INBOX,
+        config=ConsumerConfig(ack_wait=ACK_WAIT_S),
+        ack_policy=AckPolicy.MANUAL,
+        title=title,
+    )
 
 
 def fleet_router() -> NatsRouter:

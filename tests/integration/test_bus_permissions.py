@@ -24,8 +24,7 @@ from shared.streams import declare_when_reachable
 from tests.integration.shipped_nats import USERS, settings_of, shipped_nats
 
 STREAMS = ("TRAINING", "COMMANDS", "LIFECYCLE", "CHAMPIONS", "OBJ_MODELS", "KV_REQUESTS")
-POSITIONS = {"trainer-cancels": "trainer", "promoter": "promoter", "promoter-serving": "promoter"}
-POSITIONS |= {"promoter-rejected": "promoter"}
+POSITIONS = {"trainer-cancels": "trainer", "promoter": "promoter", "promoter-reports": "promoter"}
 
 CREATE = "$JS.API.CONSUMER.CREATE"
 

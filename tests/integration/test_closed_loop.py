@@ -45,7 +45,7 @@ async def test_a_version_that_takes_too_long_is_taken_back(
     app: FastAPI, bus: NatsBus, nats_url: str, tracking_uri: str, tmp_path: Path
 ) -> None:
     """The first test here: the module's predictor, which starts after it, shall not try the endless bundle, too."""
-    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="2") as hasty:
+    with predictor_process(nats_url, tmp_path, BATON_VERIFY_DEADLINE_S="5") as hasty:
         scene = Scene(bus, app, Versions(tracking_uri, new_model()), hasty, tmp_path)
         good = await scene.good(0.25)
         await scene.serve(good)
