@@ -35,10 +35,14 @@ Columns = Mapping[str, np.ndarray]
 
 
 class Block(Columns):
-    """Columns of one type, kept as the matrix of shape (rows, columns) that they came as."""
+    """Columns of one type, kept as the matrix of shape (rows, columns) that they came as.
 
-    def __init__(self, names: Sequence[str], matrix: np.ndarray) -> None:
+    `is_usual` says that every value is known to be within what training saw.
+    """
+
+    def __init__(self, names: Sequence[str], matrix: np.ndarray, *, is_usual: bool = False) -> None:
         self.matrix = matrix
+        self.is_usual = is_usual
         self._names = names
 
     def __getitem__(self, name: str) -> np.ndarray:

@@ -21,7 +21,8 @@ class Seen:
 
     def outside(self, columns: Columns) -> list[str]:
         """Return the inputs with a value, in whichever row, that training did not see; a missing one is none."""
-        if count(columns) == 1 and self._is_usual(columns):
+        is_usual = columns.is_usual if type(columns) is Block else False
+        if is_usual or (count(columns) == 1 and self._is_within(columns)):
             return []
         found: list[str] = []
         if self._numbers:
@@ -30,7 +31,11 @@ class Seen:
             found = [self._numbers[at] for at in np.flatnonzero(strange.any(axis=0))]
         return found + [name for name, texts in self._texts.items() if not texts.issuperset(columns[name].tolist())]
 
-    def _is_usual(self, columns: Columns) -> bool:
+    def ranges(self) -> tuple[list[float], list[float]]:
+        """Return the lowest and the highest value of each number."""
+        return self._lowest, self._highest
+
+    def _is_within(self, columns: Columns) -> bool:
         """Tell whether a row is within everything; without NumPy, which takes four times as long for one."""
         if self._are_all and type(columns) is Block:
             row = columns.matrix[0].tolist()

@@ -8,6 +8,7 @@ import numpy as np
 from services.predictor.group import Group
 from services.predictor.refusals import Rows, bad_rows
 from services.predictor.shapes import check_widths, count_of
+from services.predictor.usual import usual
 from shared.bundle import Block, Column, Columns
 
 
@@ -20,10 +21,13 @@ class Validator:
         self._known = frozenset(self.names)
         kinds = dict.fromkeys(column.type for column in inputs)
         self._by_type = [Group([column for column in inputs if column.type == kind]) for kind in kinds]
+        self._usual = usual(inputs)
         self._each = {column.name: Group([column]) for column in inputs}
 
     def rows(self, rows: Rows, *, alone: bool = False) -> Columns:
         """Take one object per row; where there was one object alone, its faults are not numbered."""
+        if len(rows) == 1 and self._usual and (block := self._usual.taken(rows[0])) is not None:
+            return block
         known, groups = self._known, self._by_type
         if all(map(known.issuperset, rows)):
             arrays = [group.array([row.get(name) for row in rows for name in group.names]) for group in groups]
