@@ -12,23 +12,18 @@ import gc
 import json
 import os
 import select
-import socket
 import sys
 import time
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.connection import SILENCE_S, Answered, Connection, Outcome
 from benchmarks.serving.dialects import DIALECTS, Dialect
 
 CLOSE = 1e-4
-END_OF_HEAD = b"\r\n\r\n"
 SINGLE_ROWS = 64  # different questions, so that no answer can be another one's by luck
-AT_ONCE = 1 << 20
-SILENCE_S = 60.0
 
 Question = tuple[bytes, list[float]]
 """The bytes of a request, and the right answer."""
@@ -49,60 +44,6 @@ class Task:
     core: int
 
 
-class Answered(NamedTuple):
-    """An answer as it came, which question it is to, and when that was asked and answered, in seconds."""
-
-    question: int
-    head: bytes
-    body: bytes
-    asked: float
-    answered: float
-
-
-@dataclass
-class Outcome:
-    """What came back, and connections that ended by themselves."""
-
-    answers: list[Answered] = field(default_factory=list)
-    lost: list[str] = field(default_factory=list)
-
-
-class Connection:
-    """Asks, collects the answer, asks the next question."""
-
-    def __init__(self, port: int, requests: list[bytes], outcome: Outcome) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._requests = requests
-        self._outcome = outcome
-        self._numbers = count()
-        self._buffer = b""
-
-    def ask(self) -> None:
-        """Ask the next question."""
-        self._question = next(self._numbers) % len(self._requests)
-        self._asked = time.perf_counter()
-        self.socket.sendall(self._requests[self._question])
-
-    def read(self) -> bool:
-        """Read what came; return whether the answer is there, or will never be."""
-        data = self.socket.recv(AT_ONCE)
-        self._buffer += data
-        head, end, body = self._buffer.partition(END_OF_HEAD)
-        if end and len(body) >= length_of(head):
-            self._outcome.answers.append(Answered(self._question, head, body, self._asked, time.perf_counter()))
-            self._buffer = b""
-            return True
-        if not data:
-            self._outcome.lost.append("connection lost")
-        return not data
-
-
-def length_of(head: bytes) -> int:
-    """Return the length of the body that a head announces."""
-    return int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
-
-
 def questions_of(task: Task) -> list[Question]:
     """Return what to ask, with the right answers."""
     known = json.loads(Path(task.questions).read_text())
@@ -112,18 +53,18 @@ def questions_of(task: Task) -> list[Question]:
 
 
 def ask(connections: list[Connection], outcome: Outcome, ends: float) -> None:
-    """Ask over all connections until `ends`, by `time.perf_counter`, or until one is lost."""
+    """Ask over all connections until `ends`, by `time.monotonic`, or until one is lost."""
     by_number = {connection.socket.fileno(): connection for connection in connections}
     poll = select.epoll()
     for number, connection in by_number.items():
         poll.register(number, select.EPOLLIN)
         connection.ask()
     latest = ends + SILENCE_S
-    while by_number and not outcome.lost and time.perf_counter() < latest:
+    while by_number and not outcome.lost and time.monotonic() < latest:
         for number, _ in poll.poll(0):
             if not by_number[number].read():
                 continue
-            if time.perf_counter() < ends:
+            if time.monotonic() < ends:
                 by_number[number].ask()
             else:
                 del by_number[number]
@@ -135,7 +76,7 @@ def run(task: Task, questions: list[Question]) -> dict[str, object]:
     outcome = Outcome()
     requests = [request for request, _ in questions]
     connections = [Connection(task.port, requests, outcome) for _ in range(task.connections)]
-    starts = time.perf_counter() + task.warm_up
+    starts = time.monotonic() + task.warm_up
     ask(connections, outcome, starts + task.seconds)
     for connection in connections:
         connection.socket.close()
