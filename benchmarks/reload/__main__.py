@@ -1,6 +1,7 @@
 """What promotions do to requests: steady load at a share of the capacity, with promotions and without, by turns.
 
     ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
+        [--sync always]
 
 A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
 are real. `again` promotes two versions by turns, `fresh` versions that no predictor has seen until they are prefetched.
@@ -28,6 +29,7 @@ from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
 from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
+from compose.local.settings import ALWAYS
 
 CONNECTIONS = 16
 BLOCK = 10  # promotions in a row; as long without one
@@ -186,11 +188,12 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.7)
     parser.add_argument("--models", nargs="+", choices=list(FRESH), default=list(FRESH))
     parser.add_argument("--systems", nargs="+", choices=["baton", "mlserver"], default=installed())
+    parser.add_argument("--sync", default=ALWAYS)
     asked, report = parser.parse_args(), Report()
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
         models = [make(model, Path(name) / model) for model in asked.models]
         if "baton" in asked.systems:
-            with servers(Path(name)) as stack:
+            with servers(Path(name), asked.sync) as stack:
                 for two in models:
                     report.reload += asyncio.run(of_baton(stack, two, asked.promotions, asked.share))
         if "mlserver" in asked.systems:

@@ -5,30 +5,31 @@
 Says `ready`, asks until its input ends, then writes an array of shape (requests, 2) to `into`: when each was due, by
 `time.monotonic`, and how many seconds its answer took from then on; and prints one JSON object.
 
-An answer is wrong if it is not what the version that it names answers.
+It looks at no answer before the load has ended. An answer is wrong if it is not what the version that it names answers.
 """
 
-import asyncio
 import gc
 import json
 import os
+import select
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import uvloop
 
+from benchmarks.connection import Answered, Connection, Outcome
 from benchmarks.serving.dialects import DIALECTS
+from benchmarks.serving.load import CLOSE
 
-CLOSE = 1e-4
 VERSION = {"baton": "version", "mlserver": "model_version"}  # how an answer names what made it
-END_OF_HEAD = b"\r\n\r\n"
-TICK_S = 0.001
+BACKLOG_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Task:
 
 
 @dataclass
-class Outcome:
-    """Times and latencies of the right answers, and what was wrong with the others."""
+class Found:
+    """Due times and latencies of the right answers, in seconds, and what was wrong with the others."""
 
     answered: list[tuple[float, float]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -55,123 +56,128 @@ class Outcome:
     versions: set[str] = field(default_factory=set)
 
 
+class Pace:
+    """Requests that become due at fixed times: `rate` per second from `begins` on."""
+
+    def __init__(self, rate: float, begins: float) -> None:
+        self._rate = rate
+        self._begins = begins
+        self._known = 0
+
+    def due(self, now: float) -> int:
+        """Return how many have become due since this was asked last."""
+        before, self._known = self._known, int((now - self._begins) * self._rate)
+        return self._known - before
+
+    def wait(self, now: float) -> float:
+        """Return how many seconds it is until the next one becomes due."""
+        return max(0.0, self._begins + (self._known + 1) / self._rate - now)
+
+
 class Load:
     """Sends what is due over connections that are free; what finds none waits, and its latency grows."""
 
-    def __init__(self, task: Task, outcome: Outcome) -> None:
-        known = json.loads(Path(task.questions).read_text())
-        self.dialect = DIALECTS[task.system]
-        rows = [dict(zip(known["names"], row, strict=True)) for row in known["rows"]]
-        self.requests = [self.dialect.request([row], task.model) for row in rows]
-        self.version = VERSION[task.system]
-        self.answers: list[list[float]] = known["answers"]
-        self.outcome = outcome
-        self.free: deque[Connection] = deque()
-        self.waiting: deque[float] = deque()
-        self.inside = 0
-        self.ended = False
-        self._rate = task.rate
-        self._sent = 0
+    def __init__(self, connections: list[Connection]) -> None:
+        self._connections = {connection.socket.fileno(): connection for connection in connections}
+        self._free = deque(connections)
+        self._waiting: deque[float] = deque()
 
-    async def run(self, until: asyncio.Future[bytes]) -> None:
-        """Ask until a future is done, and wait for the answers."""
-        begins = time.monotonic()
-        while not until.done():
-            await asyncio.sleep(TICK_S)
+    def run(self, rate: float, until: int) -> int:
+        """Ask until there is something to read from `until`; return how many were left without an answer."""
+        pace = Pace(rate, time.monotonic())
+        while until not in self._exchange(pace.wait(time.monotonic()), until):
             now = time.monotonic()
-            due = int((now - begins) * self._rate)
-            self.waiting.extend([now] * (due - self._sent))  # a late tick is this process's fault, not the server's
-            self._sent = due
-            self.send()
-        async with asyncio.timeout(30):
-            while self.inside or self.waiting:  # noqa: ASYNC110 - as coarse as the ticks
-                await asyncio.sleep(TICK_S)
-        self.ended = True
+            self._waiting.extend([now] * pace.due(now))  # to notice late is this process's fault, not the server's
+            self._send()
+        ends = time.monotonic() + BACKLOG_S
+        while (left := self._left()) and self._connections and time.monotonic() < ends:
+            self._exchange(0.1)
+            self._send()
+        return left
 
-    def send(self) -> None:
-        """Send what waits, as far as connections are free."""
-        while self.waiting and self.free:
-            self.free.popleft().ask(self.waiting.popleft())
+    def _left(self) -> int:
+        return len(self._waiting) + len(self._connections) - len(self._free)
 
+    def _exchange(self, seconds: float, *others: int) -> list[int]:
+        """Collect answers for so long at most, to a fraction of a millisecond, which epoll would round up."""
+        ready, _, _ = select.select([*self._connections, *others], [], [], seconds)
+        for number in ready:
+            connection = self._connections.get(number)
+            if connection and connection.read():
+                self._free.append(connection)
+                if connection.lost:
+                    self._free = deque(each for each in self._free if not each.lost)
+                    del self._connections[number]
+        return ready
 
-class Connection(asyncio.Protocol):
-    """Asks one question at a time and checks the answer."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._buffer = bytearray()
-        self._asked = 0
-        self._due = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Be free."""
-        self._transport = transport
-        self._load.free.append(self)
-
-    def ask(self, due: float) -> None:
-        """Ask the next question."""
-        self._due = due
-        self._asked += 1
-        self._load.inside += 1
-        requests = self._load.requests
-        self._transport.write(requests[self._asked % len(requests)])  # type: ignore[attr-defined]
-
-    def data_received(self, data: bytes) -> None:
-        """Collect an answer; be free again."""
-        self._buffer += data
-        head, end, body = bytes(self._buffer).partition(END_OF_HEAD)
-        if end and len(body) >= int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
-            self._buffer.clear()
-            self._answered(time.monotonic(), head, body)
-            self._load.inside -= 1
-            self._load.free.append(self)
-            self._load.send()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Count a connection that ended while the load went on."""
-        if not self._load.ended:
-            self._load.outcome.failed.append(f"connection lost: {exc!r}")
-
-    def _answered(self, now: float, head: bytes, body: bytes) -> None:
-        outcome = self._load.outcome
-        if not head.startswith(b"HTTP/1.1 200"):
-            outcome.failed.append(f"{head[:40]!r} {body[:200]!r}")
-            return
-        answer: Any = orjson.loads(body)
-        version = answer[self._load.version]
-        (probability,) = self._load.dialect.read(answer)
-        answers = self._load.answers[int(version) % 2]
-        if abs(probability - answers[self._asked % len(answers)]) > CLOSE:
-            outcome.mismatched.append(f"version {version}: {body[:200]!r}")
-        outcome.versions.add(version)
-        outcome.answered.append((self._due, now - self._due))
+    def _send(self) -> None:
+        while self._waiting and self._free:
+            self._free.popleft().ask(self._waiting.popleft())
 
 
-async def run(task: Task) -> Outcome:
-    """Ask until standard input ends."""
-    outcome, loop = Outcome(), asyncio.get_running_loop()
-    load = Load(task, outcome)
-    made = [
-        await loop.create_connection(lambda: Connection(load), "127.0.0.1", task.port) for _ in range(task.connections)
-    ]
+def check(task: Task, outcome: Outcome, answers: list[list[float]]) -> Found:
+    """Compare every answer with what the version that it names answers; versions with even numbers come first."""
+    found = Found(failed=list(outcome.lost))
+    for each in outcome.answers:
+        if not each.head.lower().startswith(b"http/1.1 200"):
+            found.failed.append(f"{each.head[:40]!r} {each.body[:200]!r}")
+            continue
+        version, probability = named(task.system, each)
+        found.versions.add(version)
+        if abs(probability - answers[int(version) % 2][each.question]) > CLOSE:
+            found.mismatched.append(f"version {version}: {each.body[:200]!r}")
+        found.answered.append((each.asked, each.answered - each.asked))
+    return found
+
+
+def named(system: str, each: Answered) -> tuple[str, float]:
+    """Return the version that an answer names, and its probability of class 1."""
+    answer: Any = orjson.loads(each.body)
+    (probability,) = DIALECTS[system].read(answer)
+    return answer[VERSION[system]], probability
+
+
+def run(task: Task, until: int) -> Found:
+    """Ask until there is something to read from `until`, then check what came."""
+    known, outcome = json.loads(Path(task.questions).read_text()), Outcome()
+    rows = [dict(zip(known["names"], row, strict=True)) for row in known["rows"]]
+    requests = [DIALECTS[task.system].request([row], task.model) for row in rows]
+    connections = [Connection(task.port, requests, outcome) for _ in range(task.connections)]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    await load.run(loop.run_in_executor(None, sys.stdin.buffer.read))
-    for transport, _ in made:
-        transport.close()
-    return outcome
+    with punctual():
+        left = Load(connections).run(task.rate, until)
+    for connection in connections:
+        connection.socket.close()
+    found = check(task, outcome, known["answers"])
+    found.failed += [f"not answered within {BACKLOG_S:g} s"] * left
+    return found
+
+
+@contextmanager
+def punctual() -> Iterator[None]:
+    """Run before the registry, which shares the core, whenever a request is due; there is time left between them.
+
+    Otherwise requests would be late by as long as PostgreSQL works, and then come all at once. Only where it may be so.
+    """
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def main() -> None:
     """Carry out the task in the first argument."""
     task = Task(**json.loads(sys.argv[1]))
     os.sched_setaffinity(0, {task.core})
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))  # before the registry, with which it shares the core
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     gc.disable()  # a collection among hundreds of thousands of figures would be taken for the server's pause
-    outcome = uvloop.run(run(task))
-    np.save(task.into, np.array(outcome.answered))
-    wrong = {"failed": outcome.failed[:5], "mismatched": outcome.mismatched[:5]}
-    counts = {"failures": len(outcome.failed), "mismatches": len(outcome.mismatched), "versions": len(outcome.versions)}
+    found = run(task, sys.stdin.fileno())
+    np.save(task.into, np.array(found.answered))
+    wrong = {"failed": found.failed[:5], "mismatched": found.mismatched[:5]}
+    counts = {"failures": len(found.failed), "mismatches": len(found.mismatched), "versions": len(found.versions)}
     sys.stdout.write(json.dumps(counts | wrong) + "\n")
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from shared.events import BundleRef, ModelServing, RunFinished
 from shared.settings import BusSettings
 from tests.integration.kit import Versions, listening_to, promoter
 from tests.integration.predictors import Predictor, predictor_process
-from tests.servers import mlflow_server, nats_server, postgres_server, wait_for
+from tests.nodes import nats_nodes
+from tests.servers import mlflow_server, postgres_server, wait_for
 
 SERVER_CORE, LOAD_CORE = 0, 1
 WORKERS = 2  # as tests.integration.predictors starts them
@@ -33,9 +34,14 @@ class Servers:
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
-    """Start all servers. The predictor has its core alone; MLflow, which works most, yields to the load on its own."""
-    with nats_server(folder) as nats, postgres_server(folder) as database:
+def servers(folder: Path, sync: str) -> Iterator[Servers]:
+    """Start all servers; `sync` says when what NATS acknowledged is on the disk.
+
+    The predictor has its core alone; MLflow, which works most, yields to the load on its own.
+    """
+    (bus := folder / "bus").mkdir()
+    with nats_nodes(bus, 1, sync) as nodes, postgres_server(folder) as database:
+        nats = nodes.url
         place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
         before = tree(psutil.Process())
         with mlflow_server(folder, database) as tracking:
@@ -52,9 +58,11 @@ def tree(process: psutil.Process) -> set[psutil.Process]:
 
 def place(processes: set[psutil.Process], core: int, policy: int) -> None:
     """Place all threads of processes; what they start later goes where they are."""
-    for thread in (thread for process in processes for thread in process.threads()):
-        os.sched_setaffinity(thread.id, {core})
-        os.sched_setscheduler(thread.id, policy, os.sched_param(0))
+    for process in processes:
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended meanwhile
+            for thread in process.threads():
+                os.sched_setaffinity(thread.id, {core})
+                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
 
 
 class Promotions:

@@ -1,7 +1,8 @@
-"""Steady load knows what each version answers, and counts what does not."""
+"""Steady load asks at fixed times, knows what each version answers, and counts what does not."""
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.reload.load import Connection, Load, Outcome, Task
+from benchmarks.connection import Answered, Outcome
+from benchmarks.reload.load import Found, Pace, Task, check, run
 
 ANSWERS = [[0.25], [0.75]]  # of even versions, of odd ones
+ENOUGH = 20
 Answer = Callable[[int], bytes]
 
 
@@ -20,9 +23,15 @@ def said(version: str, probability: float, status: bytes = b"200 OK") -> bytes:
     return b"HTTP/1.1 %s\r\ncontent-length: %d\r\n\r\n" % (status, len(body)) + body
 
 
+def task(folder: Path, port: int) -> Task:
+    questions = folder / "questions.json"
+    questions.write_text(json.dumps({"names": ["a"], "rows": [[1.0]], "answers": ANSWERS}))
+    return Task("baton", port, "m", str(questions), rate=1000.0, connections=2, core=0, into="")
+
+
 @asynccontextmanager
-async def server(answer: Answer) -> AsyncIterator[int]:
-    """Answer the nth request as a function says."""
+async def server(answer: Answer, until: int) -> AsyncIterator[int]:
+    """Answer the nth request as a function says, by nothing if that is empty; end the load when it was asked enough."""
     count = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,8 +39,12 @@ async def server(answer: Answer) -> AsyncIterator[int]:
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).lower():
                 await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
-                writer.write(answer(count))
-                count += 1
+                content, count = answer(count), count + 1
+                if count == ENOUGH:
+                    os.write(until, b"\n")
+                if not content:
+                    break
+                writer.write(content)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
@@ -45,38 +58,68 @@ async def server(answer: Answer) -> AsyncIterator[int]:
         await listening.wait_closed()
 
 
-async def asked(folder: Path, answer: Answer, enough: int = 20) -> Outcome:
-    """Ask until there are enough outcomes."""
-    questions, outcome, loop = folder / "questions.json", Outcome(), asyncio.get_running_loop()
-    questions.write_text(json.dumps({"names": ["a"], "rows": [[1.0]], "answers": ANSWERS}))
-    async with server(answer) as port, asyncio.timeout(20):
-        load = Load(Task("baton", port, "m", str(questions), 1000.0, 2, 0, ""), outcome)
-        made = [await loop.create_connection(lambda: Connection(load), "127.0.0.1", port) for _ in range(2)]
-        until = loop.create_future()
-        running = asyncio.create_task(load.run(until))
-        while len(outcome.answered) + len(outcome.failed) < enough:
-            await asyncio.sleep(0.005)
-        until.set_result(b"")
-        await running
-        for transport, _ in made:
-            transport.close()
-    return outcome
+async def asked(folder: Path, answer: Answer) -> Found:
+    """Ask until the server has been asked enough."""
+    read, write = os.pipe()
+    try:
+        async with server(answer, write) as port, asyncio.timeout(20):
+            return await asyncio.to_thread(run, task(folder, port), read)
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 async def test_an_answer_is_right_for_the_version_that_it_names(tmp_path: Path) -> None:
-    outcome = await asked(tmp_path, lambda count: said("7", 0.75) if count % 2 else said("8", 0.25))
-    assert (outcome.failed, outcome.mismatched, outcome.versions) == ([], [], {"7", "8"})
-    assert all(latency >= 0 for _, latency in outcome.answered)
+    found = await asked(tmp_path, lambda count: said("7", 0.75) if count % 2 else said("8", 0.25))
+    assert (found.failed, found.mismatched, found.versions) == ([], [], {"7", "8"})
+    assert len(found.answered) >= ENOUGH
+    assert all(latency >= 0 for _, latency in found.answered)
 
 
 async def test_another_version_s_answer_is_a_mismatch(tmp_path: Path) -> None:
-    outcome = await asked(tmp_path, lambda count: said("7", 0.25 if count == 3 else 0.75))
-    assert len(outcome.mismatched) == 1
-    assert outcome.failed == []
+    found = await asked(tmp_path, lambda count: said("7", 0.25 if count == 3 else 0.75))
+    assert len(found.mismatched) == 1
+    assert found.failed == []
 
 
 @pytest.mark.parametrize("status", [b"503 Service Unavailable", b"404 Not Found"])
 async def test_an_answer_that_is_not_200_has_failed(tmp_path: Path, status: bytes) -> None:
-    outcome = await asked(tmp_path, lambda count: said("7", 0.75, status if count == 3 else b"200 OK"))
-    assert len(outcome.failed) == 1
-    assert status.partition(b" ")[0].decode() in outcome.failed[0]
+    found = await asked(tmp_path, lambda count: said("7", 0.75, status if count == 3 else b"200 OK"))
+    assert len(found.failed) == 1
+    assert status.partition(b" ")[0].decode() in found.failed[0]
+
+
+async def test_a_lost_connection_is_a_failure_and_the_others_go_on(tmp_path: Path) -> None:
+    found = await asked(tmp_path, lambda count: b"" if count == 3 else said("7", 0.75))
+    assert found.failed == ["connection lost"]
+    assert len(found.answered) >= ENOUGH - 1
+
+
+def test_requests_are_due_at_fixed_times() -> None:
+    pace = Pace(10.0, 100.0)
+    assert [pace.due(now) for now in (100.0, 100.05, 100.11, 100.15, 100.45, 100.45)] == [0, 0, 1, 0, 3, 0]
+
+
+def test_what_was_noticed_late_does_not_move_what_comes_then() -> None:
+    pace = Pace(10.0, 100.0)
+    assert pace.due(100.37) == 3
+    assert pace.wait(100.37) == pytest.approx(0.03)
+    assert pace.wait(100.5) == 0.0
+
+
+def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:
+    head, body = said("8", 0.5).split(b"\r\n\r\n")
+    outcome = Outcome()
+    for question in (0, 1):
+        outcome.keep(Answered(question, head, body, 1.0, 1.5))
+    found = check(task(tmp_path, 0), outcome, [[0.5, 0.9], [0.1, 0.1]])
+    assert (len(found.mismatched), found.answered[0]) == (1, (1.0, 0.5))
+
+
+def test_equal_answers_are_kept_once() -> None:
+    outcome = Outcome()
+    for _ in range(2):
+        outcome.keep(Answered(0, bytes(bytearray(b"head")), bytes(bytearray(b"body")), 1.0, 1.5))
+    first, second = outcome.answers
+    assert first.body is second.body
+    assert first.head is second.head
