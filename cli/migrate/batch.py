@@ -19,6 +19,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from cli.migrate import records
 from cli.migrate.artifacts import ArtifactStore
+from cli.migrate.bounds import Bounds
 from cli.migrate.experiment import NAMESPACE
 from cli.migrate.findings import Findings
 from cli.migrate.history import History
@@ -44,6 +45,7 @@ class Work:
     limits: Limits
     store: ArtifactStore
     since: int | None = None
+    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def migrate(connection: Connection, work: Work, batch: Batch) -> Outcome:
     """Migrate a batch."""
     outcome = Outcome(items=len(batch.folders))
     with transaction(connection) as cursor:
-        rows = Rows(cursor)
+        rows = Rows(cursor, work.bounds)
         if batch.kind == RUN:
             _migrate_runs(rows, work, batch, outcome)
         else:
@@ -170,7 +172,7 @@ def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcom
 def _of_known_runs(rows: Rows, history: History, findings: Findings) -> Iterator[list[ModelPoint]]:
     """Yield the points of runs that the target has: its tables refuse others."""
     lost: set[str] = set()
-    for piece in history.model_pieces(findings):
+    for piece in history.model_pieces(findings, rows.bounds.points):
         runs = {point.run_id for point in piece}
         rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
         known = {key for (key,) in rows.cursor.fetchall()}

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
 from cli.migrate.artifacts import ArtifactStore, digest_folder
+from cli.migrate.bounds import Bounds
 from cli.migrate.comparison import Comparison
 from cli.migrate.limits import Limits
 from cli.migrate.locations import is_remote
@@ -41,6 +42,7 @@ class Check:
     done: Done
     every: int
     comparison: Comparison
+    bounds: Bounds = field(default_factory=Bounds)
 
     def artifacts(self, kind: str, key: str) -> None:
         """Compare the artifacts of an item with the digest that was taken when they were copied."""

@@ -50,7 +50,7 @@ def _latest(pieces: Iterable[list[Point]]) -> Point | None:
 
 def _compare_history(check: Check, run: str, key: str, history: History) -> Point | None:
     """Compare a metric's points and return the latest of the source."""
-    pieces = history.pieces(Findings())
+    pieces = history.pieces(Findings(), check.bounds.points)
     first, second = next(pieces, []), next(pieces, None)
     if second is not None:
         check.comparison.compare("metric point", f"{run}/{key}", *both_sides(check.connection, run, key, history))

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from cli.migrate.bounds import Bounds
 from cli.migrate.findings import Findings
 from cli.migrate.folders import value_files
 from cli.migrate.metric import ModelPoint, P, Point, model_point, read_points, run_point
-
-PIECE = 50_000  # points
 
 
 @dataclass(frozen=True)
@@ -19,20 +18,20 @@ class History:
     path: str
     place: str
 
-    def pieces(self, findings: Findings) -> Iterator[list[Point]]:
-        """Yield a run's points, in each piece each of them once; a file without any is quarantined."""
-        return self._read(run_point, findings)
+    def pieces(self, findings: Findings, size: int = Bounds.points) -> Iterator[list[Point]]:
+        """Yield a run's points, so many at a time, in each piece each once; a file without any is quarantined."""
+        return self._read(run_point, findings, size)
 
-    def model_pieces(self, findings: Findings) -> Iterator[list[ModelPoint]]:
-        """Yield a logged model's points, in each piece each of them once."""
-        return self._read(model_point, findings)
+    def model_pieces(self, findings: Findings, size: int = Bounds.points) -> Iterator[list[ModelPoint]]:
+        """Yield a logged model's points, so many at a time, in each piece each once."""
+        return self._read(model_point, findings, size)
 
-    def _read(self, parse: Callable[[bytes], P], findings: Findings) -> Iterator[list[P]]:
+    def _read(self, parse: Callable[[bytes], P], findings: Findings, size: int) -> Iterator[list[P]]:
         number = 0
         try:
             with open(self.path, "rb") as file:  # noqa: PTH123 - see folders
                 points = read_points(file, parse, self.place, findings)
-                while piece := dict.fromkeys(islice(points, PIECE)):
+                while piece := dict.fromkeys(islice(points, size)):
                     number += 1
                     yield list(piece)
         except OSError as error:

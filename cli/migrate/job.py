@@ -34,7 +34,6 @@ from cli.migrate.verification import verify
 from cli.migrate.writing import Writer
 
 KINDS = (EXPERIMENT, RUN, LOGGED_MODEL, MODEL)
-BATCH = 40  # runs in a transaction: few enough to lose little, many enough that commits cost nothing
 
 
 @contextmanager
@@ -85,8 +84,8 @@ def compare(options: Options, connection: Connection, plan: Plan, report: Report
         )
         limits = read_limits(cursor)
     every = history_interval(plan.runs, whole=options.verify is Verify.FULL)
-    comparison = Comparison()
-    check = Check(open_client(options.url), connection, options.root, limits, options.store, done, every, comparison)
+    client, comparison = open_client(options.url), Comparison()
+    check = Check(client, connection, options.root, limits, options.store, done, every, comparison, options.bounds)
     with meter.step("verification", len(done.targets[RUN])) as step:
         verify(check, plan, step)
     report.verification = {**comparison.to_json(), "histories": f"1 in {every}" if every > 1 else "all"}
@@ -124,7 +123,7 @@ def _write(options: Options, connection: Connection, plan: Plan, report: Report,
     with transaction(connection) as cursor:
         limits = read_limits(cursor)
     writer = Writer(connection, options.source, options.root, options.store, Findings())
-    work = Work(options.url, options.source, options.root, limits, options.store, options.since)
+    work = Work(options.url, options.source, options.root, limits, options.store, options.since, options.bounds)
     with timed(report, "experiments"):
         places = {p.experiment.id: writer.experiment(p.experiment) for p in plan.experiments}
     report.experiments = {name: number for name, (number, _) in places.items()}
@@ -150,14 +149,15 @@ def _batches(
     kind: str, plan: Plan, places: dict[str, tuple[int, dict[str, str]]], connection: Connection, options: Options
 ) -> Iterator[Batch]:
     """Yield the folders that no earlier attempt migrated."""
+    size = options.bounds.runs
     with transaction(connection) as cursor:
         done = records.done(cursor, options.source, kind).keys()
     for planned in plan.experiments:
         number, datasets = places[planned.experiment.id]
         folders = planned.runs if kind == RUN else planned.logged_models
         left = [path for path in folders if path.name not in done]
-        for begin in range(0, len(left), BATCH):
-            yield Batch(kind, planned.experiment.id, number, datasets, left[begin : begin + BATCH])
+        for begin in range(0, len(left), size):
+            yield Batch(kind, planned.experiment.id, number, datasets, left[begin : begin + size])
 
 
 def _covered(writer: Writer, plan: Plan) -> list[Registered]:

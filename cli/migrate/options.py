@@ -1,10 +1,11 @@
 """What a user chose about a migration."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from cli.migrate.artifacts import ArtifactStore
+from cli.migrate.bounds import Bounds
 from cli.migrate.plan import OnConflict
 
 
@@ -29,6 +30,7 @@ class Options:
     backup: Path | None = None
     processes: int = 2
     verify: Verify = Verify.SAMPLE
+    bounds: Bounds = field(default_factory=Bounds)
 
     @property
     def is_partial(self) -> bool:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
+from cli.migrate.bounds import Bounds
 from cli.migrate.findings import Findings
 from cli.migrate.history import History
 from cli.migrate.logged_model import NUMBERS, LoggedModel
 from cli.migrate.metric import ModelPoint, latest
 from cli.migrate.run import Run
 
-FLUSH_CHARS = 8_000_000
 COLUMNS = {
     "runs": "run_uuid name source_type source_name entry_point_name user_id status start_time end_time deleted_time "
     "source_version lifecycle_stage artifact_uri experiment_id",
@@ -41,6 +41,7 @@ class Rows:
     """Rows waiting to be written; they are sent when they take much memory, committed by whoever owns the cursor."""
 
     cursor: Cursor
+    bounds: Bounds = field(default_factory=Bounds)
     buffers: dict[str, list[str]] = field(default_factory=lambda: {table: [] for table in COLUMNS})
     chars: int = 0
 
@@ -49,7 +50,7 @@ class Rows:
         line = "\t".join(map(encode, values))
         self.buffers[table].append(line)
         self.chars += len(line)
-        if self.chars > FLUSH_CHARS:
+        if self.chars > self.bounds.chars:
             self.flush()
 
     def flush(self) -> None:
@@ -96,7 +97,7 @@ def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str, findings: 
 
 def _add_history(rows: Rows, run: str, key: str, history: History, findings: Findings) -> int:
     table, number, last = "metrics", 0, None
-    for piece in history.pieces(findings):
+    for piece in history.pieces(findings, rows.bounds.points):
         for point in piece:
             rows.add(table, run, key, point.value, point.timestamp, point.step, point.is_nan)
         table, number = "later_metrics", number + len(piece)

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.migrate import history
 from cli.migrate.findings import Findings
 from cli.migrate.history import History
 from cli.migrate.metric import LONGEST, NAMED, Point, latest, model_point, read_points, run_point
@@ -72,9 +71,8 @@ def test_a_line_without_end_is_skipped_and_the_next_one_read() -> None:
     assert [finding.reason[:20] for finding in findings.items] == ["the line is too long"]
 
 
-def test_a_history_comes_in_pieces_without_repetition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(history, "PIECE", 4)
+def test_a_history_comes_in_pieces_without_repetition(tmp_path: Path) -> None:
     file = tmp_path / "m"
     file.write_text("1 0.5 1\n1 0.5 1\n1 0.5 2\n1 0.5 3\n1 0.5 4\n")
-    pieces = [[point.step for point in piece] for piece in History(str(file), "m").pieces(Findings())]
+    pieces = [[point.step for point in piece] for piece in History(str(file), "m").pieces(Findings(), 4)]
     assert pieces == [[1, 2, 3], [4]]
