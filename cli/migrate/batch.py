@@ -132,9 +132,6 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
         run = read_run(RunFolder(batch.experiment, path), work.root, work.limits, outcome.findings)
         if run is None or (work.since is not None and (run.start or 0) < work.since):
             continue
-        if run.id in found:
-            outcome.findings.quarantined(relative(path, work.root), RUN, f"a copy of run {run.id}")
-            continue
         found[run.id] = run
     folders = {run.id: run.folder for run in found.values()}
     written = []

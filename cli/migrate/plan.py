@@ -14,9 +14,11 @@ from cli.migrate.findings import Findings
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
 from cli.migrate.registered import Registered, read_registered
+from cli.migrate.run import claimed_id
 from cli.migrate.tree import (
     META,
     MODELS,
+    RunFolder,
     SourceError,
     count_traces,
     experiment_folders,
@@ -137,21 +139,24 @@ def _models(root: Path, limits: Limits, findings: Findings) -> Iterator[Register
 
 
 def _drop_copies(plan: Plan, findings: Findings) -> None:
-    """Keep one folder of each run id: of copies in several experiments, the one that its meta.yaml names."""
-    seen: dict[str, tuple[PlannedExperiment, Path]] = {}
+    """Keep one folder of each run id: the one whose meta.yaml names the experiment that it lies in, else the first."""
+    claims: dict[str, list[tuple[PlannedExperiment, Path]]] = {}
     for planned in plan.experiments:
-        for path in list(planned.runs):
-            if path.name not in seen:
-                seen[path.name] = (planned, path)
-                continue
-            other, first = seen[path.name]
-            said = shown(read_meta(path / META).values.get("experiment_id"), 40)
-            copy, owner = (first, other) if said == planned.experiment.id else (path, planned)
-            kept = path if copy is first else first
-            owner.runs.remove(copy)
-            seen[path.name] = (planned if kept is path else other, kept)
-            reason = f"a copy: run {path.name} is kept from {relative(kept, plan.root)}"
-            findings.quarantined(relative(copy, plan.root), "run", reason)
+        for path in planned.runs:
+            own = claimed_id(RunFolder(planned.experiment.id, path), plan.root)
+            if own is not None:  # of a folder without an id the reader says so
+                claims.setdefault(own, []).append((planned, path))
+    for own, folders in claims.items():
+        if len(folders) > 1:
+            (_, kept), *copies = sorted(folders, key=lambda folder: not _is_at_home(*folder))
+            for planned, path in copies:
+                planned.runs.remove(path)
+                reason = f"a copy: run {own} is kept from {relative(kept, plan.root)}"
+                findings.quarantined(relative(path, plan.root), "run", reason)
+
+
+def _is_at_home(planned: PlannedExperiment, path: Path) -> bool:
+    return shown(read_meta(path / META).values.get("experiment_id"), 40) == planned.experiment.id
 
 
 def is_renamed(old: str, new: str) -> bool:

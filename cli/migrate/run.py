@@ -77,6 +77,13 @@ def run_id(folder: RunFolder, root: Path, meta: Meta, findings: Findings) -> str
     return None
 
 
+def claimed_id(folder: RunFolder, root: Path) -> str | None:
+    """Return the id that a run's folder goes by, None if by none; only a folder that was renamed has to be opened."""
+    if MADE_RUN_ID.fullmatch(folder.name):
+        return folder.name
+    return run_id(folder, root, read_meta(folder.path / META), Findings())
+
+
 def read_run(folder: RunFolder, root: Path, limits: Limits, findings: Findings) -> Run | None:
     """Read a run, None (and a finding) if it stays behind."""
     meta = read_meta(folder.path / META)

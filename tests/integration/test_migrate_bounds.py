@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,6 +14,7 @@ import pytest
 
 from cli.migrate.artifacts import ArtifactStore
 from cli.migrate.bounds import Bounds
+from cli.migrate.findings import Action
 from cli.migrate.job import migrate
 from cli.migrate.options import Options, Verify
 from cli.migrate.progress import meter
@@ -151,3 +153,22 @@ def test_a_migration_that_ends_between_two_pieces_goes_on(
     target.query("DROP FUNCTION hold() CASCADE")  # waits for the session that was left behind
     assert target.query("SELECT DISTINCT run_uuid FROM metrics") == [(SHORT,)]
     check_history(target, migrate_it(source, target))
+
+
+def test_copies_of_a_run_in_different_batches_are_reported(tmp_path: Path, target: Database) -> None:
+    root = tmp_path / "mlruns"
+    first, second = experiment(root, "1", "first"), experiment(root, "2", "second")
+    run(first, SHORT)
+    run(first, LONG).rename(first / "renamed")
+    shutil.copytree(first / "renamed", first / "renamed (copy)")
+    shutil.copytree(first / "renamed", second / "a copy that sorts first")
+    run(second, "c" * 32)
+    for _ in range(2):
+        report = migrate_it(root, target)
+        kept = {f.path: f.reason for f in report.findings if f.action is Action.QUARANTINED}
+        reason = f"a copy: run {LONG} is kept from 1/renamed"
+        assert kept == {"1/renamed (copy)": reason, "2/a copy that sorts first": reason}
+        assert report.is_verified, report.verification["differences"]
+        assert report.in_target["run"] == 3
+        assert target.query("SELECT run_uuid FROM runs ORDER BY 1") == [(SHORT,), (LONG,), ("c" * 32,)]
+        assert target.client.get_run(LONG).info.experiment_id == str(report.experiments["1"])
