@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,17 @@ from tests.stack import BATON, RunningStack, running_stack
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "scripts"
+COMPOSE = ["compose", "-f", "compose/compose.yaml", "-f", "compose/registry.yaml"]
+DOCKER = """
+import json, pathlib, sys
+words = sys.argv[1:]
+with pathlib.Path(__file__).with_name("calls").open("a") as calls:
+    calls.write(json.dumps(words) + "\\n")
+if words[-1] == "-":
+    compile(sys.stdin.read(), "standard input", "exec")
+answers = {"cat": "s3cret", "sh": "7", "5432": "127.0.0.1:40001", "5000": "127.0.0.1:40002"}
+sys.stdout.writelines(f"{answer}\\n" for word, answer in answers.items() if word in words)
+"""
 PORTS = ("POSTGRES", "MLFLOW", "NATS", "NATS_MONITOR", "PREDICTOR", "PROMOTER", "TRAINER")
 
 
@@ -41,7 +53,7 @@ def test_postgresql_and_mlflow_start_alone(script: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(200)
 def test_mlflow_starts_on_the_database_that_a_tracking_uri_names(database_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    environment = {f"BATON_{name}_PORT": "0" for name in PORTS} | {"BATON_NO_DOCKER": "1"}
+    environment = {f"BATON_{name}_PORT": "0" for name in PORTS}
     environment |= {"BATON_DATA_DIR": str(tmp_path / "data"), "MLFLOW_TRACKING_URI": database_url}
     with running([str(SCRIPTS / "setup-postgresql-mlflow.sh")], log, environment):
         wait_for("both addresses", lambda: "verified: " in log.read_text(), 150)
@@ -50,15 +62,47 @@ def test_mlflow_starts_on_the_database_that_a_tracking_uri_names(database_url: s
 
 @pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command")
 def test_with_docker_postgresql_answers_on_this_machine_too() -> None:
-    files = ["-f", "compose/compose.yaml", "-f", "compose/registry.yaml"]
-    command = ["docker", "compose", *files, "config", "--format", "json"]
-    services = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=60).stdout)[
-        "services"
-    ]
-    (port,) = services["postgres"]["ports"]
+    command = ["docker", *COMPOSE, "config", "--format", "json"]
+    found = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=60).stdout)
+    postgres, mlflow_ = found["services"]["postgres"], found["services"]["mlflow"]
+    (port,) = postgres["ports"]
     assert (port["host_ip"], port["published"], port["target"]) == ("127.0.0.1", "5432", 5432)
-    assert set(services["postgres"]["networks"]) == {"registry", "outside"}
-    assert services["mlflow"]["ports"][0]["published"] == "5000"
+    assert postgres["image"].startswith("postgres:")
+    assert postgres["environment"] == {"POSTGRES_PASSWORD_FILE": "/run/baton/superuser_password"}
+    assert {"type": "volume", "source": "postgres", "target": "/var/lib/postgresql/data", "volume": {}} in postgres[
+        "volumes"
+    ]
+    assert set(postgres["networks"]) == {"registry", "outside"}
+    assert mlflow_["ports"][0]["published"] == "5000"
+
+
+def test_with_docker_it_asks_for_two_services_and_prints_where_they_answer(tmp_path: Path) -> None:
+    """What is typed, to the word; whether an engine does it is for the tests of containers to see."""
+    (tmp_path / "docker").write_text(f"#!{sys.executable}\n{DOCKER}")
+    (tmp_path / "docker").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [SCRIPTS / "setup-postgresql-mlflow.sh"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "postgres: postgresql://mlflow:s3cret@127.0.0.1:40001/baton",
+        "mlflow: http://127.0.0.1:40002",
+        "verified: both answer, and hold 7 experiment(s)",
+    ]
+    calls = [json.loads(line) for line in (tmp_path / "calls").read_text().splitlines()]
+    (question,) = (call.pop() for call in calls if "sh" in call)
+    assert "PGPASSWORD=$(cat /run/baton/mlflow_password)" in question
+    subprocess.run(["sh", "-n", "-c", question], check=True, timeout=10)
+    assert calls == [
+        ["info"],
+        ["compose", "version"],
+        [*COMPOSE, "up", "--detach", "--wait", "postgres", "mlflow"],
+        [*COMPOSE, "exec", "-T", "postgres", "sh", "-c"],
+        [*COMPOSE, "exec", "-T", "mlflow", "python", "-"],
+        [*COMPOSE, "exec", "-T", "postgres", "cat", "/run/baton/mlflow_password"],
+        [*COMPOSE, "port", "postgres", "5432"],
+        [*COMPOSE, "port", "mlflow", "5000"],
+    ]
 
 
 @pytest.mark.timeout(150)
