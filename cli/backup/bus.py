@@ -6,9 +6,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from nats.js.api import ObjectInfo
 from nats.js.errors import NotFoundError
 
+from shared import cloudevents
 from shared.bus import NatsBus
+from shared.errors import BundleError
 from shared.event import Stream
 from shared.events import BundleRef
 from shared.streams import MODELS, REQUESTS
@@ -57,20 +60,45 @@ async def _messages(bus: NatsBus, stream: str) -> AsyncIterator[dict[str, Any]]:
         sequence = found.seq or last
         if sequence > last:
             return
-        yield {"subject": found.subject, "headers": found.headers, "body": (found.data or b"").decode()}
+        # A command by hand without an id has its sequence for one (shared/delivery.py), which is another one elsewhere.
+        unnamed = cloudevents.event_id(found.headers) is None
+        identity = {cloudevents.MSG_ID: f"{stream}-{sequence}"} if unnamed and stream in KEPT else {}
+        headers = {**(found.headers or {}), **identity}
+        yield {"subject": found.subject, "headers": headers, "body": (found.data or b"").decode()}
 
 
-async def export_bundles(bus: NatsBus, folder: Path) -> int:
-    """Download every bundle under its name; return how many."""
+async def deleted_bundles(bus: NatsBus) -> set[str]:
+    """Return the names of bundles that were deleted: the store remembers them."""
+    return {str(entry.name) for entry in await _entries(bus) if entry.deleted}
+
+
+async def export_bundles(bus: NatsBus, folder: Path) -> set[str]:
+    """Download every bundle under its name; return the names of those that are deleted, before it or meanwhile."""
+    gone = set()
+    for entry in await _entries(bus):
+        name = str(entry.name)
+        if entry.deleted or not await _is_downloaded(bus, name, entry.size or 0, folder):
+            gone.add(name)
+    return gone
+
+
+async def _is_downloaded(bus: NatsBus, name: str, size: int, folder: Path) -> bool:
+    ref = BundleRef(object=name, digest=name.replace("-", ":", 1), size=size)
+    try:
+        await bus.fetch_bundle(ref, folder / name)
+    except BundleError:
+        if name in await deleted_bundles(bus):
+            return False
+        raise
+    return True
+
+
+async def _entries(bus: NatsBus) -> list[ObjectInfo]:
     store = await bus.js.object_store(MODELS)
     try:
-        entries = await store.list()
-    except NotFoundError:
-        return 0
-    for entry in entries:
-        ref = BundleRef(object=str(entry.name), digest=str(entry.name).replace("-", ":", 1), size=entry.size or 0)
-        await bus.fetch_bundle(ref, folder / ref.object)
-    return len(entries)
+        return list(await store.list())
+    except NotFoundError:  # it is empty
+        return []
 
 
 async def import_bundles(bus: NatsBus, folder: Path) -> None:

@@ -3,12 +3,15 @@
 import os
 import shutil
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
 
 from compose.local.postgres import programs
 from shared.errors import BatonError, StackError, UnreachableError
@@ -18,7 +21,15 @@ OCCUPIED = """
     SELECT (SELECT count(*) FROM registered_models) AS models, (SELECT count(*) FROM runs) AS runs
 """
 PORTABLE = ("--if-exists", "--no-owner", "--no-privileges")  # roles are the stack's own
+SNAPSHOT = "SELECT pg_export_snapshot()"
 CHAMPIONS = "SELECT model, champion FROM baton.models WHERE champion IS NOT NULL ORDER BY model"
+# As cleanup has it: what a version names that is not deleted, or what a champion's change names.
+BUNDLES = """
+    SELECT value FROM model_version_tags JOIN model_versions USING (name, version)
+    WHERE key = 'baton.bundle' AND current_stage IS DISTINCT FROM 'Deleted_Internal'
+    UNION SELECT p.bundle FROM baton.promotions p JOIN baton.models m USING (model, generation)
+    WHERE p.bundle IS NOT NULL AND m.champion IS NOT NULL
+"""
 # Whoever restores, MLflow's tables belong to whom the database does.
 OWN = """
     DO $$
@@ -48,37 +59,50 @@ RENEW = """
 
 
 @dataclass(frozen=True)
+class Snapshot:
+    """The database at one instant: its name for PostgreSQL, each model's champion, the tags that name bundles."""
+
+    name: str
+    champions: dict[str, str]
+    bundles: list[str]
+
+    def has_bundle(self, name: str) -> bool:
+        """Say whether a version or a champion needs the bundle that is stored under a name."""
+        return any(name in tag for tag in self.bundles)  # anybody may write tags: not each of them is a bundle's
+
+
+@dataclass(frozen=True)
 class Database:
     """The database of a stack, by its libpq URL."""
 
     url: str
 
-    def dump(self, path: Path) -> None:
-        """Write a dump in PostgreSQL's custom format, of one snapshot."""
-        self._run("pg_dump", "--format=custom", "--no-owner", f"--file={path}")
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Read what a backup has to know of the database; the same instant can be dumped until the block ends."""
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+            ((name,),) = _asked(cursor, SNAPSHOT)
+            yield Snapshot(name, dict(_asked(cursor, CHAMPIONS)), [tag for (tag,) in _asked(cursor, BUNDLES)])
+
+    def dump(self, path: Path, snapshot: Snapshot) -> None:
+        """Write a dump in PostgreSQL's custom format, of a snapshot that is open."""
+        self._run("pg_dump", "--format=custom", "--no-owner", f"--snapshot={snapshot.name}", f"--file={path}")
 
     def restore(self, path: Path) -> None:
         """Replace everything by a dump, in one transaction, and renew the ledger."""
         self._run("pg_restore", "--clean", *PORTABLE, "--single-transaction", str(path))
         self._execute(OWN + RENEW)
 
-    def champions(self) -> dict[str, str]:
-        """Return the champion of each model that has one."""
-        return {row[0]: row[1] for row in self._rows(CHAMPIONS)}
-
     def check_empty(self) -> None:
         """Raise `BatonError` if there is anything that a restore would replace."""
-        ((models, runs),) = self._rows(OCCUPIED)
+        with closing(self._connect()) as connection, connection.cursor() as cursor:
+            ((models, runs),) = _asked(cursor, OCCUPIED)
         if models or runs:
             raise BatonError(
                 f"the database holds {models} models and {runs} runs already: restore into an empty stack, "
                 "such as `baton up --data-dir` with a new directory"
             )
-
-    def _rows(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(self._connect()) as connection, connection.cursor() as cursor:
-            cursor.execute(query)
-            return list(cursor.fetchall())
 
     def _execute(self, statements: str) -> None:
         with closing(self._connect()) as connection, connection, connection.cursor() as cursor:
@@ -106,6 +130,16 @@ class Database:
         )
         if done.returncode:
             raise BatonError(f"{program} failed: {done.stderr.strip()[-1000:]}")
+
+
+def _asked(cursor: Any, query: str) -> list[tuple[Any, ...]]:
+    try:
+        cursor.execute(query)
+    except psycopg2.errors.UndefinedTable as error:
+        raise BatonError(
+            f"the database is not MLflow's with Baton's ledger ({error.diag.message_primary}): see BATON_DATABASE_URL"
+        ) from error
+    return list(cursor.fetchall())
 
 
 def find_program(name: str) -> str:

@@ -15,8 +15,8 @@ import typer
 
 from cli import endpoints, output
 from cli.backup.artifacts import Artifacts
-from cli.backup.bus import export_bundles, export_streams, import_bundles, import_streams
-from cli.backup.database import Database
+from cli.backup.bus import deleted_bundles, export_bundles, export_streams, import_bundles, import_streams
+from cli.backup.database import Database, Snapshot
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
 from shared.archives import unpack_into
 from shared.bus import NatsBus
@@ -81,9 +81,9 @@ def restore(
 async def _taken(where: endpoints.Endpoints, folder: Path) -> Contents:
     """Take all parts while the stack works.
 
-    The dump is the point that is restored. What waits on the bus is taken before it: a request that is finished in
-    between is found finished by its id. Bundles and artifacts are taken after it: they never change, so all that the
-    dump names is there.
+    The snapshot is the point that is restored. What waits on the bus is taken before it: a request that is finished
+    in between is found finished by its id. Bundles and artifacts are taken after it: they never change, so all that
+    the dump names is there, unless a cleanup deletes it meanwhile, and then there is no backup.
     """
     for name in FOLDERS:
         (folder / name).mkdir()
@@ -91,16 +91,31 @@ async def _taken(where: endpoints.Endpoints, folder: Path) -> Contents:
     async with NatsBus(where.bus, "cli") as bus:
         output.err.print("requests and history …")
         counts = await export_streams(bus, folder / "streams")
+        deleted = await deleted_bundles(bus)
         output.err.print("database …")
-        champions = await asyncio.to_thread(database.champions)
-        await asyncio.to_thread(database.dump, folder / DUMP)
+        snapshot = await asyncio.to_thread(_dumped, database, folder / DUMP)
         output.err.print("bundles …")
-        counts["bundles"] = await export_bundles(bus, folder / "bundles")
+        check_kept(snapshot, await export_bundles(bus, folder / "bundles") - deleted)
+        counts["bundles"] = len(list((folder / "bundles").iterdir()))
         output.err.print("artifacts …")
         counts["artifacts"] = await asyncio.to_thread(artifacts.export, folder / "artifacts")
-    contents = Contents(FORMAT, datetime.now(UTC).isoformat(), champions, counts)
+    contents = Contents(FORMAT, datetime.now(UTC).isoformat(), snapshot.champions, counts)
     (folder / CONTENTS).write_text(json.dumps(asdict(contents), indent=2))
     return contents
+
+
+def _dumped(database: Database, path: Path) -> Snapshot:
+    with database.snapshot() as snapshot:
+        database.dump(path, snapshot)
+        return snapshot
+
+
+def check_kept(snapshot: Snapshot, deleted: set[str]) -> None:
+    """Raise `BatonError` if a bundle that the dump names was deleted while the backup was made."""
+    if lost := sorted(name for name in deleted if snapshot.has_bundle(name)):
+        raise BatonError(
+            f"a cleanup deleted {len(lost)} bundles of the backup while it was made ({lost[0]}): make it again"
+        )
 
 
 def _folder(archive: Path) -> tempfile.TemporaryDirectory[str]:

@@ -38,13 +38,13 @@ def services(nats_url: str, database_url: str, tracking_uri: str, folder: Path, 
             promoter_process(nats_url, database_url, tracking_uri, folder, **told)
         )
         predictor = ends["predictor"].enter_context(predictor_process(nats_url, folder, None, **told))
-        trainer = ends["trainer"].enter_context(_trainer(nats_url, tracking_uri, folder, **told))
+        trainer = ends["trainer"].enter_context(trainer_process(nats_url, tracking_uri, folder, **told))
         logs = {name: folder / f"{name}.log" for name in ends}
         yield Services(predictor, promoter.url, trainer, logs, ends)
 
 
 @contextmanager
-def _trainer(nats_url: str, tracking_uri: str, folder: Path, **told: str) -> Iterator[str]:
+def trainer_process(nats_url: str, tracking_uri: str, folder: Path, **told: str) -> Iterator[str]:
     port, log = free_port(), folder / "trainer.log"
     environment = {
         "BATON_NATS_URL": nats_url,
