@@ -11,7 +11,7 @@ from shared.settings import BusSettings
 from tests.servers import answers, free_port, running, wait_for
 
 SHIPPED = Path(__file__).parents[2] / "compose" / "nats"
-USERS = ("trainer", "promoter", "predictor", "client")
+USERS = ("trainer", "promoter", "predictor", "client", "backup")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import ConsumerConfig
 
+from cli.backup.bus import export_bundles, export_streams, import_bundles, import_streams
 from shared.bus import NatsBus, RequestState
 from shared.errors import ForbiddenError
 from shared.event import Event, Stream
@@ -29,33 +30,34 @@ POSITIONS = {"trainer-cancels": "trainer", "promoter": "promoter", "promoter-rep
 CREATE = "$JS.API.CONSUMER.CREATE"
 
 EVENTS = {
-    "train.requested.m": {"client"},
-    "train.cancelled.m": {"client"},
-    "promotion.requested.m": {"client", "promoter"},
-    "run.started.m": {"trainer"},
-    "run.progress.m": {"trainer"},
-    "run.finished.m": {"trainer"},
-    "run.failed.m": {"trainer"},
-    "promotion.decided.m": {"promoter"},
+    "train.requested.m": {"client", "backup"},
+    "train.cancelled.m": {"client", "backup"},
+    "promotion.requested.m": {"client", "promoter", "backup"},
+    "run.started.m": {"trainer", "backup"},
+    "run.progress.m": {"trainer", "backup"},
+    "run.finished.m": {"trainer", "backup"},
+    "run.failed.m": {"trainer", "backup"},
+    "promotion.decided.m": {"promoter", "backup"},
     "model.promoted.m": {"promoter"},
     "model.withdrawn.m": {"promoter"},
-    "model.serving.m": {"predictor"},
-    "model.rejected.m": {"predictor", "promoter"},
+    "model.serving.m": {"predictor", "backup"},
+    "model.rejected.m": {"predictor", "promoter", "backup"},
     "predictor.alive": {"predictor"},
     "champions.wanted.m": {"promoter"},
 }
 OTHERS = {
-    "$KV.REQUESTS.r": {"trainer"},
-    "$O.MODELS.C.x": {"trainer", "promoter"},
-    "$O.MODELS.M.x": {"trainer", "promoter"},
+    "$KV.REQUESTS.r": {"trainer", "backup"},
+    "$O.MODELS.C.x": {"trainer", "promoter", "backup"},
+    "$O.MODELS.M.x": {"trainer", "promoter", "backup"},
     "_INBOX.x": set(),
     "_INBOX_promoter.x": set(),
     "_INBOX_trainer.x": set(),
     "_INBOX_predictor.x": set(),
+    "_INBOX_backup.x": set(),
     "$SYS.REQ.SERVER.PING": set(),
     "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.TRAINING.trainer": set(),
     "$JS.API.INFO": set(USERS),
-    "$JS.API.STREAM.NAMES": {"trainer", "promoter", "predictor"},
+    "$JS.API.STREAM.NAMES": {"trainer", "promoter", "predictor", "backup"},
     "$JS.API.STREAM.LIST": set(),
     "$JS.API.STREAM.CREATE.MINE": {"promoter"},
     "$JS.API.ACCOUNT.PURGE.x": set(),
@@ -71,6 +73,8 @@ OTHERS = {
     "$JS.ACK.TRAINING.trainer.1.1.1.1.0": {"trainer"},
     "$JS.API.CONSUMER.MSG.NEXT.COMMANDS.promoter": {"promoter"},
     "$JS.ACK.COMMANDS.promoter.1.1.1.1.0": {"promoter"},
+    "$JS.FC.OBJ_MODELS.x": {"backup"},
+    "$JS.FC.LIFECYCLE.x": set(),
 }
 
 
@@ -80,19 +84,19 @@ def on_every_stream(*users: str) -> dict[str, set[str]]:
 
 # What JetStream can be asked of each stream, and who may, stream by stream: on a stream that is not named nobody may.
 READERS = {"LIFECYCLE": {"promoter", "predictor", "client"}, "CHAMPIONS": {"predictor", "client"}}
-BUNDLES = {"OBJ_MODELS": {"promoter", "predictor"}}
+BUNDLES = {"OBJ_MODELS": {"promoter", "predictor", "backup"}}
 API: dict[str, dict[str, set[str]]] = {
     "STREAM.CREATE.{}": on_every_stream("promoter"),
     "STREAM.UPDATE.{}": on_every_stream("promoter"),
-    "STREAM.INFO.{}": on_every_stream("trainer", "promoter", "predictor")
+    "STREAM.INFO.{}": on_every_stream("trainer", "promoter", "predictor", "backup")
     | {"LIFECYCLE": set(USERS), "CHAMPIONS": set(USERS)},
     "STREAM.DELETE.{}": {},
-    "STREAM.PURGE.{}": {"OBJ_MODELS": {"trainer", "promoter"}},
-    "STREAM.MSG.GET.{}": on_every_stream("promoter")
-    | {"LIFECYCLE": {"trainer", "promoter"}, "KV_REQUESTS": {"trainer", "promoter"}}
-    | {"OBJ_MODELS": {"trainer", "promoter", "predictor"}},
+    "STREAM.PURGE.{}": {"OBJ_MODELS": {"trainer", "promoter", "backup"}},
+    "STREAM.MSG.GET.{}": on_every_stream("promoter", "backup")
+    | {"LIFECYCLE": {"trainer", "promoter", "backup"}, "KV_REQUESTS": {"trainer", "promoter", "backup"}}
+    | {"OBJ_MODELS": {"trainer", "promoter", "predictor", "backup"}, "CHAMPIONS": {"promoter"}},
     "DIRECT.GET.{}.x": on_every_stream("promoter")
-    | {"KV_REQUESTS": {"trainer", "promoter"}, "OBJ_MODELS": {"trainer", "promoter", "predictor"}},
+    | {"KV_REQUESTS": {"trainer", "promoter"}, "OBJ_MODELS": {"trainer", "promoter", "predictor", "backup"}},
     "STREAM.MSG.DELETE.{}": {},
     "STREAM.SNAPSHOT.{}": {},
     "STREAM.RESTORE.{}": {},
@@ -100,12 +104,13 @@ API: dict[str, dict[str, set[str]]] = {
     "STREAM.LEADER.STEPDOWN.{}": {},
     "CONSUMER.LIST.{}": {},
     "CONSUMER.NAMES.{}": {},
-    "CONSUMER.CREATE.{}": {"CHAMPIONS": {"client"}},
+    "CONSUMER.CREATE.{}": {"CHAMPIONS": {"client"}, "OBJ_MODELS": {"backup"}},
     "CONSUMER.CREATE.{}.x": {"CHAMPIONS": {"predictor", "client"}, "LIFECYCLE": {"promoter", "client"}} | BUNDLES,
     "CONSUMER.DURABLE.CREATE.{}.x": {"LIFECYCLE": {"promoter"}},
     "CONSUMER.INFO.{}.x": READERS | BUNDLES,
     "CONSUMER.MSG.NEXT.{}.x": READERS | BUNDLES,
-    "CONSUMER.DELETE.{}.x": {name: users - {"promoter"} for name, users in READERS.items()},
+    "CONSUMER.DELETE.{}.x": {name: users - {"promoter"} for name, users in READERS.items()}
+    | {"OBJ_MODELS": {"backup"}},
     "CONSUMER.PAUSE.{}.x": {},
     "CONSUMER.LEADER.STEPDOWN.{}.x": {},
 }
@@ -133,6 +138,7 @@ MAY_HEAR = {
     "_INBOX_trainer.x": {"trainer"},
     "_INBOX_promoter.x": {"promoter"},
     "_INBOX_predictor.x": {"predictor"},
+    "_INBOX_backup.x": {"backup"},
     **{f"{event.type}.>": {"client"} for event in CATALOGUE},
     "predictor.alive": {"client", "promoter"},
     "predictor.alive.>": set(),
@@ -204,7 +210,7 @@ async def test_who_may_publish_what(guarded: Path, user: str) -> None:
         await check(bus, said, MAY_PUBLISH, user)
 
 
-@pytest.mark.parametrize("user", ["predictor", "client", "trainer"])
+@pytest.mark.parametrize("user", ["predictor", "client", "trainer", "backup"])
 async def test_where_another_service_stopped_is_nobody_s_business(guarded: Path, user: str) -> None:
     table: dict[str, set[str]] = {
         subject.format(name): set() for subject in POSITION for name, owner in POSITIONS.items() if owner != user
@@ -299,5 +305,20 @@ async def test_what_each_user_needs_works(guarded: Path, tmp_path: Path) -> None
                 assert received.event == started
                 break
         await promoter.last(PromotionRequested, "needs")
+        await check_backup(buses["backup"], promoter, ref.digest, tmp_path)
         await promoter.delete_bundle(ref.digest)
     assert log.read_text().count("Violation") == denials
+
+
+async def check_backup(bus: NatsBus, promoter: NatsBus, digest: str, folder: Path) -> None:
+    """Take what a backup takes of the bus, and put it back where only the bundle is missing."""
+    streams, archives = folder / "streams", folder / "bundles"
+    streams.mkdir()
+    archives.mkdir()
+    counts = await export_streams(bus, streams)
+    assert counts["REQUESTS"] == 1
+    assert await export_bundles(bus, archives) == set()
+    await promoter.delete_bundle(digest)
+    await import_bundles(bus, archives)
+    await import_streams(bus, streams)
+    assert await export_streams(bus, streams) == counts
