@@ -33,10 +33,10 @@ class Outcome:
     lost: list[str] = field(default_factory=list)
     _known: dict[bytes, bytes] = field(default_factory=dict)
 
-    def keep(self, each: Answered) -> None:
+    def keep(self, question: int, head: bytes, body: bytes, *, asked: float, answered: float) -> None:
         """Keep an answer."""
         same = self._known.setdefault
-        self.answers.append(each._replace(head=same(each.head, each.head), body=same(each.body, each.body)))
+        self.answers.append(Answered(question, same(head, head), same(body, body), asked, answered))
 
 
 class Connection:
@@ -67,7 +67,7 @@ class Connection:
         self._buffer += data
         head, end, body = self._buffer.partition(END_OF_HEAD)
         if end and len(body) >= length_of(head):
-            self._outcome.keep(Answered(self._question, head, body, self._asked, answered))
+            self._outcome.keep(self._question, head, body, asked=self._asked, answered=answered)
             self._buffer = b""
             return True
         if not data:

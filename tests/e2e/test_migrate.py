@@ -3,6 +3,7 @@
 import json
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 import httpx
 import mlflow
@@ -27,18 +28,20 @@ def test_the_old_champion_of_a_filestore_serves(tmp_path: Path, monkeypatch: pyt
         assert Path(report["backup"]).name.startswith("mlruns-backup-")
         predictor = stack.state.urls["predictor"]
 
-        def predicts(model: str) -> dict[str, object]:
+        answer: dict[str, Any] = {}
+
+        def predicts(model: str) -> bool:
             url = f"{predictor}/models/{urllib.parse.quote(model)}/predict"
-            answer = httpx.post(url, json=[{"x0": 0.0}, {"x0": 3.0}])
-            return dict(answer.json()) if answer.status_code == 200 else {}
+            asked = httpx.post(url, json=[{"x0": 0.0}, {"x0": 3.0}])
+            answer.update(asked.json())
+            return asked.status_code == 200
 
         for model, version, labels in (("model alpha", "1", [0, 0, 1, 1]), ("model beta", "2", [0, 1, 1, 1])):
-            wait_for(f"{model} to be served", lambda model=model: bool(predicts(model)), 100)  # type: ignore[misc]
-            answer = predicts(model)
+            wait_for(f"{model} to be served", lambda model=model: predicts(model), 100)  # type: ignore[misc]
             assert answer["version"] == version
             fitted = LogisticRegression().fit(np.array([[0.0], [1.0], [2.0], [3.0]]), labels)
             expected = fitted.predict(np.array([[0.0], [3.0]])).tolist()
-            assert [each["prediction"] for each in answer["predictions"]] == expected  # type: ignore[attr-defined]
+            assert [each["prediction"] for each in answer["predictions"]] == expected
 
         monkeypatch.setenv("MLFLOW_TRACKING_URI", stack.state.urls["mlflow"])
         client = mlflow.MlflowClient(stack.state.urls["mlflow"], stack.state.urls["mlflow"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks.connection import Answered, Outcome
+from benchmarks.connection import Outcome
 from benchmarks.reload.load import Found, Pace, Task, check, run
 
 ANSWERS = [[0.25], [0.75]]  # of even versions, of odd ones
@@ -111,7 +111,7 @@ def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:
     head, body = said("8", 0.5).split(b"\r\n\r\n")
     outcome = Outcome()
     for question in (0, 1):
-        outcome.keep(Answered(question, head, body, 1.0, 1.5))
+        outcome.keep(question, head, body, asked=1.0, answered=1.5)
     found = check(task(tmp_path, 0), outcome, [[0.5, 0.9], [0.1, 0.1]])
     assert (len(found.mismatched), found.answered[0]) == (1, (1.0, 0.5))
 
@@ -119,7 +119,7 @@ def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:
 def test_equal_answers_are_kept_once() -> None:
     outcome = Outcome()
     for _ in range(2):
-        outcome.keep(Answered(0, bytes(bytearray(b"head")), bytes(bytearray(b"body")), 1.0, 1.5))
+        outcome.keep(0, bytes(bytearray(b"head")), bytes(bytearray(b"body")), asked=1.0, answered=1.5)
     first, second = outcome.answers
     assert first.body is second.body
     assert first.head is second.head
