@@ -31,6 +31,7 @@ class VerifiedModel:
 def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = False) -> VerifiedModel:
     """Unpack a bundle into a folder and check it; raise `BundleError` naming the check that it did not pass.
 
+    What a host is short of, memory or room on its disk, is raised as it came: it speaks against no bundle.
     `allow_pyfunc` lets a model be opened that is code.
     """
     started = time.perf_counter()
@@ -59,6 +60,8 @@ def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> 
         model.predict({name: values[:1] for name, values in columns.items()})
         answer = model.predict(columns)
     except Exception as error:  # whatever a library raises for rows that it cannot take
+        if runtime.is_hosts(error):
+            raise
         raise BundleError(f"the model fails on its golden rows: {type(error).__name__}: {error}", "warm_up") from error
     difference = disagreement(answer, _recorded(golden), manifest.tolerance)
     if difference is not None:

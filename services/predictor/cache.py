@@ -87,6 +87,7 @@ class Cache:
     async def _cached(self, archive: Path, digest: str) -> VerifiedModel:
         """Return a bundle from the cache; raise `FileNotFoundError` if it is not there or damaged."""
         await asyncio.to_thread(os.utime, archive)
+        seen = await asyncio.to_thread(archive.stat)
         self._meters.bundle("cached")
         try:
             return await self._verify(archive, digest)
@@ -95,7 +96,8 @@ class Cache:
                 raise
             self._meters.bundle("damaged")
             log.warning("cached bundle is damaged, fetching it again", digest=digest, error=str(error))
-            await asyncio.to_thread(archive.unlink, missing_ok=True)
+            async with _locked(archive.with_suffix(".lock")):
+                await asyncio.to_thread(_unlink, archive, seen)
             raise FileNotFoundError(archive) from error
 
     async def _download(self, ref: BundleRef, archive: Path, bus: Bus | None) -> None:
@@ -114,9 +116,12 @@ class Cache:
 
     def _evict(self, newest: Path) -> None:
         """Remove what was not used for the longest time until the bound holds again."""
+        found = entries(self._bundles)
+        if not superfluous(found, (), self._max_bytes):
+            return
         champions = [change.bundle.digest for _, change in self.remembered() if isinstance(change, ModelPromoted)]
         keep = {newest.name, *map(_file_name, champions)}
-        for entry in superfluous(entries(self._bundles), keep, self._max_bytes):
+        for entry in superfluous(found, keep, self._max_bytes):
             entry.path.unlink(missing_ok=True)
             self._meters.bundle("evicted")
             log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
@@ -143,6 +148,13 @@ class Cache:
         token = subject_token(model)
         name = token if len(token) <= LONGEST_NAME else hashlib.sha256(token.encode()).hexdigest()
         return self._champions / f"{name}.json"
+
+
+def _unlink(archive: Path, seen: os.stat_result) -> None:
+    """Remove an archive that is still the one that was seen: another worker may have fetched it anew."""
+    with suppress(FileNotFoundError):
+        if archive.stat().st_ino == seen.st_ino:
+            archive.unlink()
 
 
 def _file_name(digest: str) -> str:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+from nats.errors import Error as NatsError
+
 from services.predictor.meters import Meters
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
@@ -11,6 +13,8 @@ from shared.errors import BatonError, BundleError
 from shared.events import ModelPromoted, ModelRejected, ModelServing
 from shared.telemetry import logger
 from shared.tracing import tracing
+
+LONGEST_MESSAGE = 2_000  # what a library says of a model may be as long as the model
 
 log = logger(__name__)
 
@@ -53,7 +57,7 @@ class Reporter:
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
-        report = ModelRejected(**self._about(promoted), check=error.check, message=str(error))
+        report = ModelRejected(**self._about(promoted), check=error.check, message=str(error)[:LONGEST_MESSAGE])
         self._meters.rejected(error.check)
         log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
         self._queue.put_nowait((model, report))
@@ -69,7 +73,7 @@ class Reporter:
             model, report = await self._queue.get()
             try:
                 await self._bus.publish(report, model, event_id=self._event_id(model, report))
-            except BatonError as error:
+            except (BatonError, NatsError) as error:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
     def _event_id(self, model: str, report: ModelServing | ModelRejected) -> str:

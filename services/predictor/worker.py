@@ -29,7 +29,7 @@ from services.predictor.status import Status
 from services.predictor.verifier import Verifier
 from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
-from shared.errors import UnreachableError
+from shared.errors import ForbiddenError, UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
 from shared.service import document_publishes, end_on_failure, make_broker, stop_broker
 from shared.streams import prepare
@@ -133,7 +133,9 @@ class Worker:
             await self._bus.open(deadline_s)
             await prepare(self._bus.js, self.settings)
             await self.broker.start()
-        except (UnreachableError, NatsError, OSError) as error:
+        except (UnreachableError, ForbiddenError, NatsError, OSError) as error:
+            if isinstance(error, ForbiddenError) and not self.slots.served:
+                raise  # nothing is lost by saying so at once; who serves from the cache goes on
             log.warning("NATS does not answer", error=str(error))
             await self._bus.close()
             return False

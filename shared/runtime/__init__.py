@@ -1,5 +1,6 @@
 """Runtimes: what turns columns into answers. Heavy libraries are imported only by the runtime that needs them."""
 
+import errno
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -8,6 +9,7 @@ import numpy as np
 from shared.bundle import MODEL_FILES, Columns, Label, Manifest, Output
 from shared.errors import BundleError
 
+EXHAUSTED = {errno.ENOMEM, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EIO}
 NO_PYFUNC = (
     "the bundle holds an MLflow model of another flavor, which is code: to serve it, install "
     "requirements/predictor-pyfunc.txt and set BATON_ALLOW_PYFUNC=true, else register a scikit-learn model as skops"
@@ -50,7 +52,14 @@ def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Run
     except BundleError:
         raise
     except Exception as error:  # whatever a model file makes a library raise
+        if is_hosts(error):
+            raise
         raise BundleError(f"the model cannot be loaded: {type(error).__name__}: {error}", "load") from error
+
+
+def is_hosts(error: Exception) -> bool:
+    """Tell whether an error is the fault of the host, out of memory or of room on its disk, and no bundle's."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in EXHAUSTED)
 
 
 def from_probabilities(probabilities: np.ndarray, output: Output) -> Prediction:

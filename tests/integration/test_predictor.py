@@ -21,6 +21,7 @@ from shared.streams import declare_when_reachable
 from tests import bundles
 from tests.integration.models import Model
 from tests.integration.predictors import WORKERS, Predictor, predictor_process
+from tests.nodes import nats_nodes
 from tests.processes import wait_until_ended
 from tests.servers import free_port, nats_server, wait_for
 
@@ -277,3 +278,22 @@ async def test_without_nats_a_restarted_predictor_serves_from_its_cache_and_foll
             wait_for, "the bus to be missed", lambda: predictor.get("/ready")["bus"] == "unreachable", 10
         )
     assert "Traceback" not in predictor.log.read_text()
+
+
+async def test_a_password_that_nats_takes_no_more_does_not_stop_who_serves_from_the_cache(tmp_path: Path) -> None:
+    (bus_folder := tmp_path / "bus").mkdir()
+    with nats_nodes(bus_folder, 1) as nodes:
+        async with NatsBus(BusSettings(nats_url=nodes.url), "test") as bus:
+            await declare_when_reachable(bus.js, 1)
+            model = Model(bus, tmp_path)
+            await model.promote(await model.bundle(0.25), 0.25)
+            with predictor_process(nodes.url, tmp_path):
+                await model.said(ModelServing, "1")
+        stranger = nodes.url.replace(nodes.password, "changed")
+        with predictor_process(stranger, tmp_path) as predictor:
+            assert share_of(await asked(predictor, model)) == pytest.approx(0.25)
+            assert (await asyncio.to_thread(predictor.get, "/ready"))["bus"] == "unreachable"
+            workers = {worker.pid for worker in predictor.workers()}
+            refusals = lambda: predictor.log.read_text().count("does not know this user or password")  # noqa: E731
+            await asyncio.to_thread(wait_for, "both workers to ask again", lambda: refusals() >= 2 * WORKERS, 60)
+            assert {worker.pid for worker in predictor.workers()} == workers

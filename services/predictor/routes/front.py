@@ -83,7 +83,7 @@ class Front:
         """Answer a request that came whole, if a compiled model is asked for few rows; None if it is to be awaited."""
         started = perf_counter()
         target = self._find(whole.path)
-        if target is None:
+        if target is None or len(whole.body) > self._max_bytes:
             return None
         caller = None
         try:

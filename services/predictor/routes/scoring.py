@@ -26,8 +26,9 @@ CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TEMPORARILY_UNAVAILABLE",
 }
-# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone.
-NAN_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"|\bNaN\b')
+# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone; one without end
+# goes on to the end of the body, so that nothing is looked at twice.
+NAN_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
 
 ROWS = {"type": "array", "items": {"type": ["array", "object", "number", "string", "boolean", "null"]}}
 ANSWER = {"type": "object", "properties": {"predictions": {"type": "array"}}, "required": ["predictions"]}

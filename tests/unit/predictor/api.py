@@ -22,14 +22,20 @@ READY = Status(worker=1, workers_ready=2, workers_expected=2, ready=True, bus="c
 class Predictor:
     """Slots to fill, a status to set, and a client to ask with."""
 
-    def __init__(self, folder: Path, request_timeout_s: float = 30.0, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        request_timeout_s: float = 30.0,
+        keys: Keys | None = None,
+        max_body_bytes: int = 10_000,
+    ) -> None:
         self.folder = folder
         self.slots = Slots()
         self.status = READY
         self.executor = Executor()
         self.gate = Gate(limit=8)
         settings = PredictorSettings(
-            max_rows=ROWS_INLINE + 1, max_body_bytes=10_000, request_timeout_s=request_timeout_s
+            max_rows=ROWS_INLINE + 1, max_body_bytes=max_body_bytes, request_timeout_s=request_timeout_s
         )
         self.api = make_api(
             self.slots,

@@ -9,6 +9,7 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from services.predictor import connection
 from services.predictor.connection import Connection
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes.front import BYTES_AT_ONCE
@@ -44,6 +45,9 @@ class Client:
 
     def keeps_alive_for(self, seconds: float) -> None:
         self._other.timeout_keep_alive = seconds  # type: ignore[assignment]
+
+    def stops(self) -> None:
+        self._other.shutdown()
 
     async def is_read(self) -> None:
         async with asyncio.timeout(10):
@@ -138,6 +142,46 @@ async def test_a_whole_request_behind_a_half_one_is_no_whole_one(heart: Predicto
             assert (await client.answer())[0].startswith(b"HTTP/1.1 200")
             client.send(data)
             assert (await client.answer())[0].startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("endless", [b"/" + b"a" * 1_000, b"/predict HTTP/1.1\r\n" + b"more: x\r\n" * 100])
+async def test_a_head_without_an_end_is_refused(heart: Predictor, endless: bytes) -> None:
+    async with connected(heart) as client:
+        client.send(b"POST " + endless)
+        for _ in range(100):
+            await client.is_read()
+            client.send(b"b" * 1_000)
+        head, body = await client.answer()
+        assert head.startswith(b"HTTP/1.1 431")
+        assert b"more than 65536 bytes" in body
+
+
+async def test_a_head_that_never_comes_is_refused(heart: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "HEAD_S", 0.05)
+    async with connected(heart) as client:
+        client.send(b"POST /predict HTTP/1.1\r\nhost:")
+        head, body = await client.answer()
+        assert head.startswith(b"HTTP/1.1 408")
+        assert b"did not arrive within" in body
+        assert await client.has_ended()
+
+
+async def test_a_whole_request_is_not_too_large_only_in_pieces(tmp_path: Path) -> None:
+    strict = Predictor(tmp_path, max_body_bytes=100)
+    strict.serve("heart", bundles.classifier(tmp_path, 0.25))
+    async with connected(strict) as client:
+        client.send(b"".join(request("/predict", b" " * 100 + b'{"x": 1}')))
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 413")
+
+
+async def test_who_was_answered_may_ask_once_more_while_the_server_stops(heart: Predictor) -> None:
+    async with connected(heart) as client:
+        client.send(b"POST /nowhere HTTP/1.1\r\nhost: predictor\r\ncontent-length: 0\r\n\r\n")
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 404")
+        client.stops()
+        client.send(b"".join(request("/predict", b'{"x": 1}')))
+        assert (await client.answer())[0].startswith(b"HTTP/1.1 200")
+        assert await client.has_ended()
 
 
 async def test_who_says_nothing_for_a_while_is_left(heart: Predictor) -> None:

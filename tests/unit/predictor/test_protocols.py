@@ -285,6 +285,15 @@ async def test_the_protocol_tells_about_server_and_models(predictor: Predictor, 
     assert await told("/v2/nothing") == (404, {"error": "Not Found"})
 
 
+@pytest.mark.timeout(30)  # hours if each quote were looked at again
+async def test_a_text_that_never_ends_holds_nobody_up(tmp_path: Path) -> None:
+    predictor = Predictor(tmp_path, max_body_bytes=10_000_000)
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    for text in (b'\\"' * 500_000, b'"\\' + b"\n" * 500_000, b'""' * 500_000 + b'"\\'):
+        answer = await predictor.client.post("/invocations", content=b'NaN "' + text)
+        assert answer.status_code == 400
+
+
 async def test_mlflow_asks_how_it_is(predictor: Predictor) -> None:
     assert (await predictor.client.get("/ping")).status_code == 200
     assert (await predictor.client.get("/version")).text == "0.1.0"

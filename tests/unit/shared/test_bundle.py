@@ -94,6 +94,16 @@ def test_another_bundle_than_the_one_asked_for_does_not_pass(tmp_path: Path) -> 
     assert raised.value.check == "digest"
 
 
+def test_what_a_newer_baton_says_of_a_whole_bundle_is_no_damage(tmp_path: Path) -> None:
+    archive = tmp_path / "bundle.tar"
+    packed(archive)
+    newer = changed(MANIFEST, lambda content: json.dumps(json.loads(content) | {"more": 1}).encode())(read(archive))
+    rewrite(archive, newer)
+    with pytest.raises(BundleError, match=r"cannot be read here: .*\nmore") as raised:
+        unpack(archive, tmp_path / "model", f"sha256:{file_digest(newer[MANIFEST])}")
+    assert raised.value.check == "schema"
+
+
 def test_a_link_in_the_archive_is_not_followed(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "bundle.tar", "w") as tar:
         link = tarfile.TarInfo("model.onnx")

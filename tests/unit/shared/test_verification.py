@@ -1,5 +1,6 @@
 """Verification: each kind of damage is found by the check that is named for it."""
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from shared.bundle import GOLDEN, Golden, Manifest, file_digest, unpack, write
 from shared.errors import BundleError
 from shared.runtime import Prediction
+from shared.runtime.onnx import OnnxRuntime
 from shared.verification import disagreement, verify
 from tests.unit.shared.kit import packed
 
@@ -74,6 +76,20 @@ def test_damage_is_found_by_its_check(tmp_path: Path, change: Change, check: str
     with pytest.raises(BundleError) as raised:
         verify(tmp_path / "bundle.tar", tmp_path / "model", manifest.digest())
     assert raised.value.check == check
+
+
+@pytest.mark.parametrize("short", [MemoryError(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("step", ["__init__", "predict"])
+def test_what_the_host_is_short_of_speaks_against_no_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, short: Exception
+) -> None:
+    def fail(*_: object) -> None:
+        raise short
+
+    manifest = packed(tmp_path / "bundle.tar")
+    monkeypatch.setattr(OnnxRuntime, step, fail)
+    with pytest.raises(type(short)):
+        verify(tmp_path / "bundle.tar", tmp_path / "model", manifest.digest())
 
 
 def probabilities(*rows: list[float]) -> Prediction:
