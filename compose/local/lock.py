@@ -1,6 +1,5 @@
 """One stack per data directory: the lock, who holds it, and the guardian that holds it a little longer."""
 
-import fcntl
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from compose.local.child import environment
 from compose.local.datadir import DataDir
 from compose.local.state import read_state
 from shared.errors import StackError
+from shared.locks import take
 
 CLEAN_UP_S = 30.0
 POLL_S = 0.1
@@ -64,19 +64,11 @@ def clear(data: DataDir, grace_s: float = 5.0) -> None:
 
 async def _lock(data: DataDir, file: TextIO) -> None:
     with anyio.move_on_after(CLEAN_UP_S):
-        while not _try_lock(file):
+        while not take(file):
             _refuse_if_held(data)
             await anyio.sleep(POLL_S)  # its holder is dead, and the guardian is still clearing up
         return
     raise StackError(f"{data.lock} stays locked though its holder is gone; choose another --data-dir")
-
-
-def _try_lock(file: TextIO) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _sign(file: TextIO) -> None:

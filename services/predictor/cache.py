@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +21,7 @@ from shared.bus import Bus
 from shared.errors import BundleError, EventError
 from shared.event import subject_token
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn, parse
+from shared.locks import take
 from shared.telemetry import logger
 from shared.verification import VerifiedModel
 
@@ -185,13 +186,6 @@ def _write(path: Path, pointer: Pointer) -> None:
 async def _locked(path: Path) -> AsyncIterator[None]:
     """Hold a file lock; nobody waits for it in a thread, for its holder needs threads too, and they are few."""
     with await asyncio.to_thread(path.open, "w") as lock:
-        while not _try_lock(lock):  # noqa: ASYNC110 - its holder may be another process
+        while not take(lock):  # noqa: ASYNC110 - its holder may be another process
             await asyncio.sleep(LOCK_POLL_S)
         yield
-
-
-def _try_lock(lock: IO[str]) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False

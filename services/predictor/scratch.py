@@ -1,13 +1,14 @@
 """Scratch space: a folder of this worker's own for what is half done; what workers that died left there is removed."""
 
 import asyncio
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+from shared.locks import take
 
 
 class Scratch:
@@ -47,10 +48,7 @@ def _locked(folder: Path) -> int | None:
     """Lock a folder until the descriptor is closed; None if somebody holds it, or it is gone."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
+        if take(descriptor):
+            return descriptor
+        os.close(descriptor)
     return None

@@ -1,15 +1,15 @@
 """The workers of one predictor: who they are, and which of them are ready."""
 
-import fcntl
 import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+from shared.locks import take
 
 READY = "ready"
 PATIENCE_S = 2.0
@@ -49,7 +49,7 @@ def take_seat(folder: Path, workers: int) -> Seat:
 
 def _try(folder: Path, index: int) -> Seat | None:
     file = (folder / f"{index}.lock").open("a+")
-    if not _lock(file):
+    if not take(file):
         file.close()
         return None
     file.truncate(0)
@@ -63,16 +63,9 @@ def ready_workers(folder: Path, own: Seat) -> int:
 
 def _is_ready(path: Path, own: Seat) -> bool:
     with path.open("r+") as file:
-        if path.stem != str(own.index) and _lock(file):
+        if path.stem != str(own.index) and take(file):
             return False  # nobody held it: that worker is gone
         return file.read() == READY
-
-
-def _lock(file: IO[str]) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def end_with_parent() -> None:
