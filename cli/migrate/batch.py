@@ -37,7 +37,10 @@ RUN, LOGGED_MODEL = "run", "logged model"
 
 @dataclass(frozen=True)
 class Work:
-    """What every batch of a migration has in common; `since` is in milliseconds since 1970."""
+    """What every batch of a migration has in common; `since` is in milliseconds since 1970.
+
+    `partial` tells that only a part of the source was chosen.
+    """
 
     url: str
     source: str
@@ -45,6 +48,7 @@ class Work:
     limits: Limits
     store: ArtifactStore
     since: int | None = None
+    partial: bool = False
     bounds: Bounds = field(default_factory=Bounds)
 
 
@@ -109,6 +113,7 @@ def migrate(connection: Connection, work: Work, batch: Batch) -> Outcome:
         else:
             _migrate_logged_models(rows, work, batch, outcome)
         rows.flush()
+        outcome.points = rows.written["metrics"]
         records.keep(cursor, work.source, outcome.findings)
     return outcome
 
@@ -139,7 +144,7 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
         run, where = found[key], relative(folders[key], work.root)
         uri = run_artifacts(batch.location(work.store), key)
         uri, digest = _place(run.artifact_uri, run.folder, uri, where, work, outcome)
-        outcome.points += add_run(rows, run, batch.target, uri, outcome.findings)
+        add_run(rows, run, batch.target, uri, outcome.findings)
         add_edges(rows, _edges(run, batch, where, outcome.findings))
         written.append((key, uri, digest))
     records.finish(rows.cursor, work.source, RUN, written)
@@ -150,7 +155,9 @@ def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcom
     found: dict[str, LoggedModel] = {}
     for path in batch.folders:
         model = read_logged_model(path, work.root, work.limits, outcome.findings)
-        if model is not None and (work.since is None or model.created >= work.since):
+        if model is None or (work.since is not None and model.created < work.since):
+            continue
+        if not (work.partial and _names_absent_runs(rows, model)):
             found[model.id] = model
     folders = {model.id: model.folder for model in found.values()}
     written = []
@@ -166,13 +173,24 @@ def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcom
     outcome.written += len(written)
 
 
+def _names_absent_runs(rows: Rows, model: LoggedModel) -> bool:
+    """Tell whether points of a model are of runs that the target has not: it waits for a migration that brings them."""
+    pieces = (piece for h in model.metrics.values() for piece in h.model_pieces(Findings(), rows.bounds.points))
+    runs = ({point.run_id for point in piece} for piece in pieces)
+    return any(named - _known_runs(rows, named) for named in runs)
+
+
+def _known_runs(rows: Rows, runs: set[str]) -> set[str]:
+    rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
+    return {key for (key,) in rows.cursor.fetchall()}
+
+
 def _of_known_runs(rows: Rows, history: History, findings: Findings) -> Iterator[list[ModelPoint]]:
     """Yield the points of runs that the target has: its tables refuse others."""
     lost: set[str] = set()
     for piece in history.model_pieces(findings, rows.bounds.points):
         runs = {point.run_id for point in piece}
-        rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
-        known = {key for (key,) in rows.cursor.fetchall()}
+        known = _known_runs(rows, runs)
         for run in sorted(runs - known - lost):
             findings.quarantined(history.place, "metric line", f"is of run {run}, which is not there or stays behind")
         lost |= runs - known

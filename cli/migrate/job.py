@@ -123,7 +123,16 @@ def _write(options: Options, connection: Connection, plan: Plan, report: Report,
     with transaction(connection) as cursor:
         limits = read_limits(cursor)
     writer = Writer(connection, options.source, options.root, options.store, Findings())
-    work = Work(options.url, options.source, options.root, limits, options.store, options.since, options.bounds)
+    work = Work(
+        options.url,
+        options.source,
+        options.root,
+        limits,
+        options.store,
+        options.since,
+        options.is_partial,
+        options.bounds,
+    )
     with timed(report, "experiments"):
         places = {p.experiment.id: writer.experiment(p.experiment) for p in plan.experiments}
     report.experiments = {name: number for name, (number, _) in places.items()}

@@ -1,6 +1,7 @@
 """Rows for MLflow's tables, gathered and written by COPY in an order that foreign keys allow."""
 
 import io
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -30,7 +31,8 @@ COLUMNS = {
     "dataset_name dataset_digest",
 }
 # A long history is read in pieces. A later piece may repeat points of an earlier one, so it goes through a table
-# without a key, and PostgreSQL leaves out what is there.
+# without a key, and PostgreSQL leaves out what is there. Points of a logged model always do: two of one run, step and
+# time may differ in their value, and the first stands, wherever the pieces part.
 LATER = {"later_metrics": "metrics", "later_logged_model_metrics": "logged_model_metrics"}
 COLUMNS |= {later: COLUMNS[table] for later, table in LATER.items()} | {"source_metrics": COLUMNS["metrics"]}
 ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -38,12 +40,16 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 @dataclass
 class Rows:
-    """Rows waiting to be written; they are sent when they take much memory, committed by whoever owns the cursor."""
+    """Rows waiting to be written; they are sent when they take much memory, committed by whoever owns the cursor.
+
+    `written` counts, by table, the rows that were sent and not there yet.
+    """
 
     cursor: Cursor
     bounds: Bounds = field(default_factory=Bounds)
     buffers: dict[str, list[str]] = field(default_factory=lambda: {table: [] for table in COLUMNS})
     chars: int = 0
+    written: Counter[str] = field(default_factory=Counter)
 
     def add(self, table: str, *values: object) -> None:
         """Add a row, in the order of `COLUMNS`."""
@@ -66,9 +72,13 @@ class Rows:
         if table in LATER:
             self.cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} (LIKE {LATER[table]}) ON COMMIT DROP")
         self.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO("\n".join(lines) + "\n"))
+        number = len(lines)
         if table in LATER:
             chosen = f"SELECT {columns} FROM {table} ON CONFLICT DO NOTHING"  # nosec B608 # noqa: S608 - names of ours
-            self.cursor.execute(f"INSERT INTO {LATER[table]} ({columns}) {chosen}; TRUNCATE {table}")
+            self.cursor.execute(f"INSERT INTO {LATER[table]} ({columns}) {chosen}")
+            number = self.cursor.rowcount
+            self.cursor.execute(f"TRUNCATE {table}")
+        self.written[LATER.get(table, table)] += number
 
 
 def encode(value: object) -> str:
@@ -82,8 +92,8 @@ def encode(value: object) -> str:
     return repr(value)
 
 
-def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str, findings: Findings) -> int:
-    """Add a run with its params, tags and metrics; return how many points those have."""
+def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str, findings: Findings) -> None:
+    """Add a run with its params, tags and metrics."""
     rows.add(
         "runs", run.id, run.name, run.source_type, run.source_name, run.entry_point, run.user, run.status, run.start,
         run.end, run.deleted_at, run.source_version, run.lifecycle, artifact_uri, experiment,
@@ -92,19 +102,19 @@ def add_run(rows: Rows, run: Run, experiment: int, artifact_uri: str, findings: 
         rows.add("params", run.id, key, value)
     for key, value in run.tags.items():
         rows.add("tags", run.id, key, value)
-    return sum(_add_history(rows, run.id, key, history, findings) for key, history in run.metrics.items())
+    for key, history in run.metrics.items():
+        _add_history(rows, run.id, key, history, findings)
 
 
-def _add_history(rows: Rows, run: str, key: str, history: History, findings: Findings) -> int:
-    table, number, last = "metrics", 0, None
+def _add_history(rows: Rows, run: str, key: str, history: History, findings: Findings) -> None:
+    table, last = "metrics", None
     for piece in history.pieces(findings, rows.bounds.points):
         for point in piece:
             rows.add(table, run, key, point.value, point.timestamp, point.step, point.is_nan)
-        table, number = "later_metrics", number + len(piece)
+        table = "later_metrics"
         last = latest(piece if last is None else [last, *piece])
     if last is not None:
         rows.add("latest_metrics", run, key, last.value, last.timestamp, last.step, last.is_nan)
-    return number
 
 
 @dataclass(frozen=True)
@@ -145,12 +155,11 @@ def add_logged_model(rows: Rows, model: LoggedModel, experiment: int, location: 
 def add_model_points(
     rows: Rows, model: LoggedModel, experiment: int, key: str, pieces: Iterable[list[ModelPoint]]
 ) -> None:
-    """Add the history of a logged model's metric; of points of one run, step and time the last of a piece stands."""
-    table = "logged_model_metrics"
+    """Add the history of a logged model's metric; of points of one run, step and time the first stands."""
     for piece in pieces:
-        for point, run, dataset in {(p.point.timestamp, p.point.step, p.run_id): p for p in piece}.values():
+        for point, run, dataset in piece:
             name, digest = dataset or (None, None)
             rows.add(
-                table, model.id, key, point.timestamp, point.step, point.value, experiment, run, name, digest
+                "later_logged_model_metrics", model.id, key, point.timestamp, point.step, point.value, experiment, run,
+                name, digest,
             )  # fmt: skip
-        table = "later_logged_model_metrics"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cli.migrate.fields import Fields, shown
+from cli.migrate.fields import Fields, clean, shown
 from cli.migrate.findings import Findings
 from cli.migrate.folders import printable, read_values, subfolders
 from cli.migrate.history import History, find_histories
@@ -161,7 +161,16 @@ def _inputs(folder: Path, where: str, findings: Findings) -> list[Input]:
                 reason = "; ".join(meta.problems) or "names no data set and no model"
                 findings.quarantined(place, part[:-1], reason)
                 continue
-            tags = meta.values.get("tags")
-            tags = {str(key)[:255]: shown(value, 500) for key, value in tags.items()} if isinstance(tags, dict) else {}
-            found.append(Input(kind, key, target, tags=tags))
+            found.append(Input(kind, key, target, tags=_input_tags(fields)))
     return found
+
+
+def _input_tags(fields: Fields) -> dict[str, str]:
+    tags = fields.meta.values.get("tags")
+    if not isinstance(tags, dict):
+        return {}
+    found = {str(key)[:255]: shown(value, 500) for key, value in tags.items()}
+    fitting = {clean(key): clean(value) for key, value in found.items()}
+    if fitting != found:
+        fields.repaired("its tags hold characters that PostgreSQL cannot: taken out")
+    return fitting

@@ -124,6 +124,11 @@ def params_a_file(_root: Path, _folder: Path, good: Path) -> None:
     value(good, "params", "1")
 
 
+def nul_in_input(_root: Path, _folder: Path, good: Path) -> None:
+    tags = {"n\0ul": "tr\0ain"}
+    write_meta(good / "inputs" / "abd", {"source_type": "MODEL", "source_id": "m-" + "1" * 32, "tags": tags})
+
+
 def lost_input(_root: Path, _folder: Path, good: Path) -> None:
     write_meta(good / "inputs" / "abc", {"source_type": "DATASET", "source_id": "gone", "tags": {}})
 
@@ -137,6 +142,7 @@ POINTS = "SELECT count(*) FROM metrics m JOIN runs r USING (run_uuid) JOIN exper
 WHERE e.name = %s AND key = 'q'"
 VERSIONS = "SELECT string_agg(version || ':' || current_stage, ' ' ORDER BY version) FROM model_versions WHERE name = "
 ALIASES = "SELECT string_agg(alias || ':' || version, ' ' ORDER BY alias) FROM registered_model_aliases WHERE name = "
+INPUT_TAG = "SELECT value FROM input_tags WHERE name = 'nul'"
 
 CASES = [
     Case("experiment meta empty", on_experiment(empty), "repaired", "is empty"),
@@ -195,6 +201,7 @@ CASES = [
     Case("artifact link in a circle", link("artifacts/q", "."), None),
     Case("run linked out", lambda _, folder, __: (folder / ("b" * 32)).symlink_to("/etc"), "quarantined", "leads out"),
     Case("input without data set", lost_input, "quarantined", "names data set gone"),
+    Case("NUL in an input's tag", nul_in_input, "repaired", "cannot: taken out", sql=INPUT_TAG, answer="train"),
     Case("start not a number", on_meta(replace_line("start_time", "soon")), "repaired", "no start_time", sql=START,
          answer=1_600_000_001_500),
     Case("no user", on_meta(replace_line("user_id", "")), None),
