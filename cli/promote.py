@@ -50,11 +50,7 @@ def promote(
     where, wait_s = endpoints.find(data_dir), timeout if wait else None
     if model is not None:
         return _end(_send(where, model, command, wait_s), waited=wait, as_json=as_json)
-    names = [found["model"] for found in ask("promoter", where, "GET", "/models")["models"]]
-    outcomes = asyncio.run(_send_all(where, names, command, wait_s))
-    if as_json:
-        output.print_json({"models": {name: outcome.as_dict() for name, outcome in outcomes.items()}})
-    raise typer.Exit(_common_code(outcomes, waited=wait))
+    return _do_all(where, command, wait_s, as_json=as_json)
 
 
 def approve(
@@ -102,8 +98,9 @@ def unfreeze(
 
 
 def cleanup(
-    model: Model,
     keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions to keep.")],
+    model: Annotated[str | None, typer.Argument(help="The model's name in MLflow.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of every model.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and delete nothing.")] = False,
     actor: Actor = None,
     reason: Reason = "",
@@ -113,23 +110,37 @@ def cleanup(
     as_json: AsJson = False,
 ) -> None:
     """Delete old versions with their bundles; never the champion, the one before it, or one that awaits something."""
+    if (model is None) is not every:
+        raise typer.BadParameter("name a model, or --all for every model", param_hint="MODEL")
+    where = endpoints.find(data_dir)
     if dry_run:
-        return _show_plan(endpoints.find(data_dir), model, keep, as_json=as_json)
+        return _show_plans(where, [model] if model else _models(where), keep, every=every, as_json=as_json)
     command = _command(action="cleanup", keep=keep, actor=actor, reason=reason)
-    return _do(data_dir, model, command, timeout if wait else None, as_json=as_json)
+    if model is not None:
+        return _do(data_dir, model, command, timeout if wait else None, as_json=as_json)
+    return _do_all(where, command, timeout if wait else None, as_json=as_json)
 
 
-def _show_plan(where: endpoints.Endpoints, model: str, keep: int, *, as_json: bool) -> None:
-    plan = ask("promoter", where, "GET", f"/models/{subject_token(model)}/cleanup", keep=keep)
+def _show_plans(where: endpoints.Endpoints, models: list[str], keep: int, *, every: bool, as_json: bool) -> None:
+    """Print what a cleanup would delete of each model."""
+    ways = {model: f"/models/{subject_token(model)}/cleanup" for model in models}
+    plans = {model: ask("promoter", where, "GET", way, keep=keep) for model, way in ways.items()}
     if as_json:
-        return output.print_json(plan)
+        return output.print_json({"models": plans} if every else plans[models[0]])
+    for model, plan in plans.items():
+        if every:
+            output.out.print(model, markup=False)
+        _show_plan(plan)
+    return None
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
     for version in plan["deleted"]:
         output.out.print(f"version {version['version']} would be deleted")
     for version, why in plan["kept"].items():
         output.out.print(f"version {version} would stay: it {why}", markup=False)
     if not plan["deleted"]:
         output.out.print("nothing would be deleted")
-    return None
 
 
 def _command(**content: Any) -> PromotionRequested:
@@ -152,6 +163,18 @@ def _user() -> str:
 def _do(data_dir: Any, model: str, command: PromotionRequested, wait_s: float | None, *, as_json: bool) -> None:
     outcome = _send(endpoints.find(data_dir), model, command, wait_s)
     _end(outcome, waited=wait_s is not None, as_json=as_json)
+
+
+def _models(where: endpoints.Endpoints) -> list[str]:
+    return [found["model"] for found in ask("promoter", where, "GET", "/models")["models"]]
+
+
+def _do_all(where: endpoints.Endpoints, command: PromotionRequested, wait_s: float | None, *, as_json: bool) -> None:
+    """Ask the same of every model and end with the exit code that all share."""
+    outcomes = asyncio.run(_send_all(where, _models(where), command, wait_s))
+    if as_json:
+        output.print_json({"models": {name: outcome.as_dict() for name, outcome in outcomes.items()}})
+    raise typer.Exit(_common_code(outcomes, waited=wait_s is not None))
 
 
 def _send(where: endpoints.Endpoints, model: str, command: PromotionRequested, wait_s: float | None) -> Outcome:

@@ -2,7 +2,7 @@
 # ruff: noqa: N999 - the name that people know
 """The old promotion command, kept for scripts and habits: it leads on to `baton`.
 
-promote-model.py --auto | --list | --cleanup MODEL | MODEL [VERSION]
+promote-model.py --auto | --list | --cleanup [MODEL] | MODEL [VERSION]
 """
 
 import os
@@ -17,8 +17,9 @@ def translated(words: list[str]) -> list[str] | None:
     """Return the words of `baton` that mean the same, None for words that mean nothing."""
     if words and words[0] in VERBS:
         return [*VERBS[words[0]], *words[1:]]
-    if len(words) > 1 and words[0] == "--cleanup":
-        return ["cleanup", words[1], "--keep", KEPT, *words[2:]]
+    if words and words[0] == "--cleanup":
+        named = len(words) > 1 and not words[1].startswith("-")
+        return ["cleanup", *(words[1:] if named else ["--all", *words[1:]]), "--keep", KEPT]
     if words and not words[0].startswith("-"):
         return ["promote", *words]
     return None

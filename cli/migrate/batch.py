@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -80,17 +81,16 @@ class Outcome:
 
 
 _work: Work
-_connection: Connection
 
 
 def start(work: Work) -> None:
     """Make this process ready for batches; it ends when the migration's process does, however that ends."""
-    global _work, _connection
+    global _work  # noqa: PLW0603 - a process of the pool has one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the migration's to hear, which lets batches end
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _work, _connection = work, connect(work.url)
+    _work = work
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -100,7 +100,13 @@ def _end_with(parent: BaseProcess) -> None:
 
 def carry_out(batch: Batch) -> Outcome:
     """Migrate a batch in a pool's process."""
-    return migrate(_connection, _work, batch)
+    return migrate(_connection(_work.url), _work, batch)
+
+
+@cache
+def _connection(url: str) -> Connection:
+    """Return this process's connection, opened by its first batch: of that an error is told to the migration."""
+    return connect(url)
 
 
 def migrate(connection: Connection, work: Work, batch: Batch) -> Outcome:

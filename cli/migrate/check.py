@@ -1,10 +1,11 @@
 """What a verification has at hand: both sides, and the comparison that it fills."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
@@ -13,6 +14,8 @@ from cli.migrate.bounds import Bounds
 from cli.migrate.comparison import Comparison
 from cli.migrate.limits import Limits
 from cli.migrate.locations import is_remote
+from cli.migrate.target import TargetError
+from shared.errors import UnreachableError
 from shared.settings import sqlalchemy_url
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run as TargetRun
 
 PAGE = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -65,10 +69,28 @@ class Check:
                 return
 
 
-def open_client(url: str) -> "MlflowClient":
-    """Return MLflow's public client, on the database itself."""
+def found(ask: Callable[..., T], *words: str) -> T | None:
+    """Return what MLflow's client finds, None if it says that there is nothing."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask(*words)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+
+
+@contextmanager
+def client_of(url: str) -> Iterator["MlflowClient"]:
+    """Yield MLflow's public client, on the database itself; what it cannot do there becomes one sentence."""
     warnings.filterwarnings("ignore", module="mlflow|sqlalchemy")
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     uri = sqlalchemy_url(url)
-    return MlflowClient(uri, uri)
+    try:
+        yield MlflowClient(uri, uri)
+    except MlflowException as error:
+        kind = UnreachableError if error.error_code == "TEMPORARILY_UNAVAILABLE" else TargetError
+        raise kind(f"MLflow cannot read the database: {str(error).strip()}; run the same command again") from error

@@ -1,31 +1,39 @@
 """Verification of the registry: registered models, their versions, aliases and champions."""
 
-from cli.migrate.check import Check
+from typing import TYPE_CHECKING, Any
+
+from cli.migrate.check import Check, found
 from cli.migrate.comparison import Item
 from cli.migrate.plan import MODEL
 from cli.migrate.registered import CHAMPION, Registered, Version
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 TAG_BUNDLE = "baton.bundle"  # what the promoter adds to a version when it becomes champion
 
 
 def compare_model(check: Check, model: Registered, name: str) -> None:
     """Compare a registered model, whose name in the target is `name`, and its versions."""
-    found = check.client.get_registered_model(name)
-    aliases = {alias: int(number) for alias, number in found.aliases.items() if alias != CHAMPION}
+    there = found(check.client.get_registered_model, name)
     kept = {alias: number for alias, number in model.aliases.items() if alias != CHAMPION}
     source = {"description": model.description or "", "tags": model.tags, "aliases": kept}
-    content = {"description": found.description or "", "tags": found.tags, "aliases": aliases}
-    check.comparison.compare(MODEL, name, Item(source), Item(content))
+    check.comparison.compare(MODEL, name, Item(source), Item(_stored_model(there)) if there else None)
     champion, _ = model.old_champion()
     for version in model.versions:
         _compare_version(check, version, name, mirrored=champion is not None)
     if champion is not None:
-        held = [str(found.aliases[CHAMPION])] if CHAMPION in found.aliases else None
+        held = [str(there.aliases[CHAMPION])] if there and CHAMPION in there.aliases else None
         check.comparison.compare("champion", name, [str(champion)], held)
 
 
+def _stored_model(there: "RegisteredModel") -> dict[str, Any]:
+    aliases = {alias: int(number) for alias, number in there.aliases.items() if alias != CHAMPION}
+    return {"description": there.description or "", "tags": there.tags, "aliases": aliases}
+
+
 def _compare_version(check: Check, version: Version, name: str, *, mirrored: bool) -> None:
-    there = check.client.get_model_version(name, str(version.number))
+    there = found(check.client.get_model_version, name, str(version.number))
     expected = {
         "stage": version.stage,
         "description": version.description or "",
@@ -34,7 +42,12 @@ def _compare_version(check: Check, version: Version, name: str, *, mirrored: boo
         "user": version.user or "",
         "tags": version.tags,
     }
-    stored = {
+    stored = Item(_stored_version(there, version, mirrored=mirrored)) if there else None
+    check.comparison.compare("model version", f"{name}/{version.number}", Item(expected), stored)
+
+
+def _stored_version(there: "ModelVersion", version: Version, *, mirrored: bool) -> dict[str, Any]:
+    return {
         # The promoter keeps the stages of a model in step with its champion.
         "stage": version.stage if mirrored else there.current_stage,
         "description": there.description or "",
@@ -43,4 +56,3 @@ def _compare_version(check: Check, version: Version, name: str, *, mirrored: boo
         "user": there.user_id or "",
         "tags": {key: text for key, text in there.tags.items() if key in version.tags or key != TAG_BUNDLE},
     }
-    check.comparison.compare("model version", f"{name}/{version.number}", Item(expected), Item(stored))

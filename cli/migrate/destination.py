@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from cli import endpoints
 from cli.migrate.artifacts import ArtifactStore, folder_of
-from cli.migrate.target import TargetError, connect, default_location, is_initialised, transaction
+from cli.migrate.target import TargetError, connect, default_location, is_initialised, is_outdated, transaction
 from compose.local.state import read_state
 from shared.settings import libpq_url, names_database, sqlalchemy_url
 
@@ -48,6 +48,11 @@ def artifact_store(url: str, artifacts: str | None, data_dir: Path, *, change: b
     connection = connect(url)
     try:
         with transaction(connection) as cursor:
+            if is_outdated(cursor):
+                raise TargetError(
+                    "the database has the tables of an older MLflow: bring them up to date with "
+                    "`mlflow db upgrade postgresql://...` first"
+                )
             location = default_location(cursor) if is_initialised(cursor) else None
     finally:
         connection.close()

@@ -9,6 +9,7 @@ from cli.migrate.findings import Findings
 from cli.migrate.folders import read_values, subfolders
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
+from cli.migrate.origin import Origin
 from cli.migrate.run import LIFECYCLES
 from cli.migrate.tree import META, ExperimentFolder, relative
 
@@ -36,6 +37,7 @@ class Experiment:
 
     folder: ExperimentFolder
     name: str
+    origin: Origin
     lifecycle: str
     artifact_location: str | None
     created: int | None
@@ -53,7 +55,8 @@ def read_experiment(folder: ExperimentFolder, root: Path, limits: Limits, findin
     """Read an experiment; one whose meta.yaml is lost keeps its runs under a name made from its id."""
     meta, where = read_meta(folder.path / META), relative(folder.path, root)
     fields = Fields(meta, where, "experiment", findings)
-    name = fields.text("name", limits.get("experiments", "name"))
+    name = said = fields.text("name", limits.get("experiments", "name"))
+    created = fields.integer("creation_time")
     if meta.problems or not name:
         reason = "; ".join(meta.problems) or "it has no name"
         name = name or f"recovered-{folder.id}"
@@ -62,9 +65,10 @@ def read_experiment(folder: ExperimentFolder, root: Path, limits: Limits, findin
     return Experiment(
         folder=folder,
         name=name,
+        origin=Origin(said, created),
         lifecycle=fields.choice("lifecycle_stage", LIFECYCLES, "deleted" if folder.deleted else "active"),
         artifact_location=fields.text("artifact_location", limits.get("experiments", "artifact_location")),
-        created=fields.integer("creation_time"),
+        created=created,
         updated=fields.integer("last_update_time"),
         tags=read_values(folder.path / "tags", f"{where}/tags", "experiment tag", findings, root, tag_limit),
         datasets=list(_datasets(folder, root, limits, findings)),

@@ -12,7 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 from cli.migrate import records
 from cli.migrate.backup import archive_path, make_backup
 from cli.migrate.batch import LOGGED_MODEL, RUN, Batch, Work
-from cli.migrate.check import Check, Done, open_client
+from cli.migrate.check import Check, Done, client_of
 from cli.migrate.check_runs import history_interval
 from cli.migrate.comparison import Comparison
 from cli.migrate.findings import Findings
@@ -84,9 +84,9 @@ def compare(options: Options, connection: Connection, plan: Plan, report: Report
         )
         limits = read_limits(cursor)
     every = history_interval(plan.runs, whole=options.verify is Verify.FULL)
-    client, comparison = open_client(options.url), Comparison()
-    check = Check(client, connection, options.root, limits, options.store, done, every, comparison, options.bounds)
-    with meter.step("verification", len(done.targets[RUN])) as step:
+    comparison = Comparison()
+    with client_of(options.url) as client, meter.step("verification", len(done.targets[RUN])) as step:
+        check = Check(client, connection, options.root, limits, options.store, done, every, comparison, options.bounds)
         verify(check, plan, step)
     report.verification = {**comparison.to_json(), "histories": f"1 in {every}" if every > 1 else "all"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
-from cli.migrate import records
+from cli.migrate import origin, records
 from cli.migrate.experiment import DEFAULT_ID, Experiment, read_experiment
 from cli.migrate.fields import shown
 from cli.migrate.findings import Findings
@@ -47,10 +47,15 @@ class ConflictError(BatonError):
 
 @dataclass(frozen=True)
 class Taken:
-    """Names that the target holds, apart from those that this source brought there."""
+    """Names that the target holds, apart from those that this source brought there; of those the origins, by key."""
 
     experiments: frozenset[str] = frozenset()
     models: frozenset[str] = frozenset()
+    origins: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def check(self, kind: str, key: str, own: origin.Origin) -> None:
+        """Raise `OriginError` if another store's item was migrated under this key."""
+        origin.check(kind, key, own, self.origins.get(kind, {}).get(key, ""))
 
 
 @dataclass
@@ -87,14 +92,15 @@ class Plan:
 def read_taken(cursor: Cursor, source: str) -> Taken:
     """Return the names in the target that are not from this source."""
     if not records.exists(cursor):
-        own_experiments, own_models = set(), set()
+        own_experiments, own_models, origins = set(), set(), {}
     else:
+        origins = {kind: records.digests(cursor, source, kind) for kind in (EXPERIMENT, MODEL)}
         own_experiments = set(records.done(cursor, source, EXPERIMENT).values())
         own_models = set(records.done(cursor, source, MODEL).values())
     cursor.execute("SELECT experiment_id::text, name FROM experiments WHERE workspace = 'default'")
     experiments = frozenset(name for number, name in cursor.fetchall() if number not in own_experiments)
     cursor.execute("SELECT name FROM registered_models WHERE workspace = 'default'")
-    return Taken(experiments, frozenset(name for (name,) in cursor.fetchall()) - own_models)
+    return Taken(experiments, frozenset(name for (name,) in cursor.fetchall()) - own_models, origins)
 
 
 def make_plan(
@@ -107,6 +113,7 @@ def make_plan(
         experiment = read_experiment(folder, root, limits, findings)
         if chosen and not chosen & {experiment.id, experiment.name}:
             continue
+        taken.check(EXPERIMENT, experiment.id, experiment.origin)
         if experiment.name in names:
             original, experiment.name = experiment.name, free_name(experiment.name, names)
             reason = f"the source has another experiment {original!r}: this one goes through as {experiment.name!r}"
@@ -121,6 +128,8 @@ def make_plan(
     if chosen and not plan.experiments:
         raise SourceError(f"the source has no experiment {' or '.join(sorted(chosen))}: give its name or id")
     plan.models = list(_models(root, limits, findings))
+    for model in plan.models:
+        taken.check(MODEL, model.name, model.origin)
     _settle(plan, taken, rule, findings)
     return plan
 

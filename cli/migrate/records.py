@@ -56,7 +56,7 @@ def forget(cursor: Cursor, source: str, kind: str, keys: Iterable[str]) -> None:
 
 
 def finish(cursor: Cursor, source: str, kind: str, items: list[tuple[str, str, str]]) -> None:
-    """Note what claimed items (key, target, digest of the artifacts) became."""
+    """Note what claimed items (key, target, digest) became; the digest is of artifacts, or what tells its origin."""
     query = """
         UPDATE baton_migrate.items AS i SET target = new.target, digest = new.digest
         FROM (VALUES %s) AS new (source, kind, key, target, digest)
@@ -73,7 +73,7 @@ def done(cursor: Cursor, source: str, kind: str) -> dict[str, str]:
 
 
 def digests(cursor: Cursor, source: str, kind: str) -> dict[str, str]:
-    """Return the digest of each migrated item of a kind."""
+    """Return of each migrated item of a kind the digest of its artifacts, or its origin."""
     cursor.execute("SELECT key, digest FROM baton_migrate.items WHERE source = %s AND kind = %s", (source, kind))
     return dict(cursor.fetchall())
 
@@ -105,12 +105,13 @@ def target_of(cursor: Cursor, source: str, kind: str, key: str) -> str | None:
 
 
 def forget_faults(cursor: Cursor, source: str) -> None:
-    """Drop what an earlier attempt left behind: this one looks at those items again."""
+    """Drop what an earlier attempt left behind, except below what is done: this one looks at all else again."""
     cursor.execute(
         """
         DELETE FROM baton_migrate.findings f WHERE source = %s AND action IN ('quarantined', 'skipped')
             AND NOT EXISTS (SELECT 1 FROM baton_migrate.items i WHERE i.source = f.source
-                AND i.key = ANY (string_to_array(f.path, '/')))
+                AND (i.kind IN ('run', 'logged model') AND i.key = ANY (string_to_array(f.path, '/'))
+                    OR i.kind = 'model version' AND starts_with(f.path, i.key || '/')))
         """,
         (source,),
     )

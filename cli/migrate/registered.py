@@ -8,6 +8,7 @@ from cli.migrate.findings import Findings
 from cli.migrate.folders import read_values, value_files
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
+from cli.migrate.origin import Origin
 from cli.migrate.tree import META, relative, strange_folders, version_folders
 
 STAGES = {name: name for name in ("None", "Staging", "Production", "Archived")}
@@ -41,6 +42,7 @@ class Registered:
 
     name: str
     where: str
+    origin: Origin
     created: int | None
     updated: int | None
     description: str | None
@@ -72,11 +74,13 @@ def read_registered(path: Path, root: Path, limits: Limits, findings: Findings) 
         fields.repaired(f"{'; '.join(meta.problems)}: the model goes through as {name!r}")
     for stranger in strange_folders(path):
         findings.quarantined(relative(path / stranger, root), "model version", "the folder's name is no version's")
+    created = fields.integer("creation_timestamp")
     tag_limit = limits.get("registered_model_tags", "value")
     model = Registered(
         name=name,
         where=where,
-        created=fields.integer("creation_timestamp"),
+        origin=Origin(name, created),
+        created=created,
         updated=fields.integer("last_updated_timestamp"),
         description=fields.text("description", limits.get("registered_models", "description")),
         tags=read_values(path / "tags", f"{where}/tags", "model tag", findings, root, tag_limit),

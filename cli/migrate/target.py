@@ -49,6 +49,14 @@ def connect(url: str) -> Connection:
     return connection
 
 
+def is_lost(error: psycopg2.Error) -> bool:
+    """Tell whether an error means that the server is gone, or about to go."""
+    if error.pgcode:
+        return error.pgcode.startswith(("08", "57P"))
+    lost = psycopg2.InterfaceError, psycopg2.OperationalError
+    return isinstance(error, lost) or type(error) is psycopg2.DatabaseError
+
+
 @contextmanager
 def transaction(connection: Connection) -> Iterator[Cursor]:
     """Run statements as one transaction."""
@@ -60,6 +68,12 @@ def is_initialised(cursor: Cursor) -> bool:
     """Tell whether MLflow has made its tables."""
     cursor.execute(READY)
     return bool(one(cursor)[0])
+
+
+def is_outdated(cursor: Cursor) -> bool:
+    """Tell whether MLflow has made tables that lack what a migration writes."""
+    cursor.execute("SELECT to_regclass('experiments') IS NOT NULL")
+    return bool(one(cursor)[0]) and not is_initialised(cursor)
 
 
 def take_lock(connection: Connection) -> None:

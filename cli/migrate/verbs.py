@@ -18,9 +18,10 @@ from cli.migrate.plan import OnConflict
 from cli.migrate.progress import Meter, meter
 from cli.migrate.rehearsal import rehearse
 from cli.migrate.report import Report
-from cli.migrate.target import TargetError
+from cli.migrate.target import TargetError, is_lost
 from cli.migrate.tree import open_source
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
+from shared.errors import UnreachableError
 from shared.settings import without_password
 
 RUN = "run"
@@ -116,7 +117,8 @@ def carry_out(action: Callable[[Options, Report, Meter], None], options: Options
         with meter() as shown:
             action(options, result, shown)
     except psycopg2.Error as error:
-        raise TargetError(f"PostgreSQL: {str(error).strip()}; run the same command again to go on") from error
+        kind = UnreachableError if is_lost(error) else TargetError
+        raise kind(f"PostgreSQL: {str(error).strip()}; run the same command again to go on") from error
 
 
 def finish(result: Report, report: Path | None, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.migrate.batch import LOGGED_MODEL, RUN
-from cli.migrate.check import Check
+from cli.migrate.check import Check, found
 from cli.migrate.check_registry import compare_model
 from cli.migrate.check_runs import compare_run
 from cli.migrate.comparison import Item
@@ -37,7 +37,7 @@ def verify(check: Check, plan: Plan, step: Step) -> None:
 
 
 def _compare_experiment(check: Check, experiment: Experiment, target: str) -> None:
-    found = check.client.get_experiment(target)
+    there = found(check.client.get_experiment, target)
     source = {
         "name": experiment.name,
         "lifecycle": experiment.lifecycle,
@@ -45,14 +45,16 @@ def _compare_experiment(check: Check, experiment: Experiment, target: str) -> No
         "updated": experiment.updated,
         "tags": experiment.tags,
     }
-    content = {
-        "name": experiment.name if is_renamed(experiment.name, found.name) else found.name,
-        "lifecycle": found.lifecycle_stage,
-        "created": found.creation_time,
-        "updated": found.last_update_time,
-        "tags": found.tags,
-    }
-    check.comparison.compare(EXPERIMENT, experiment.id, Item(source), Item(content))
+    stored = there and Item(
+        {
+            "name": experiment.name if is_renamed(experiment.name, there.name) else there.name,
+            "lifecycle": there.lifecycle_stage,
+            "created": there.creation_time,
+            "updated": there.last_update_time,
+            "tags": there.tags,
+        }
+    )
+    check.comparison.compare(EXPERIMENT, experiment.id, Item(source), stored)
 
 
 def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: Step) -> None:
@@ -60,8 +62,8 @@ def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: S
     datasets = {dataset.folder: (dataset.name, dataset.digest) for dataset in planned.experiment.datasets}
     done, seen = check.done.targets[RUN], set()
     renamed: dict[str, Path] | None = None
-    for found in check.pages(target):
-        run_id = found.info.run_id
+    for there in check.pages(target):
+        run_id = there.info.run_id
         if run_id not in done:
             continue  # the target's own
         if run_id not in expected and renamed is None:
@@ -69,7 +71,7 @@ def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: S
         path = expected.get(run_id) or (renamed or {}).get(run_id)
         if path is not None:
             seen.add(path.name)
-            compare_run(check, RunFolder(planned.experiment.id, path), found, datasets)
+            compare_run(check, RunFolder(planned.experiment.id, path), there, datasets)
         step.advance()
     for name in expected.keys() & done.keys() - seen:
         check.comparison.compare(RUN, name, Item({}), None)
@@ -77,13 +79,13 @@ def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: S
 
 def _folders_of_other_names(check: Check, planned: PlannedExperiment) -> dict[str, Path]:
     """Return the folders whose name is not their run's id, by that id."""
-    found = {}
+    folders = {}
     for path in planned.runs:
         if path.name not in check.done.targets[RUN]:
             run = read_run(RunFolder(planned.experiment.id, path), check.root, check.limits, Findings())
             if run is not None:
-                found[run.id] = path
-    return found
+                folders[run.id] = path
+    return folders
 
 
 def _compare_logged_model(check: Check, path: Path) -> None:
@@ -91,20 +93,24 @@ def _compare_logged_model(check: Check, path: Path) -> None:
     if model is None:
         return
     if model.lifecycle == "active":
-        found = check.client.get_logged_model(model.id)
+        there = found(check.client.get_logged_model, model.id)
         source: dict[str, Any] = {
             "name": model.name,
             "status": model.status,
             "params": model.params,
             "tags": model.tags,
         }
-        content: dict[str, Any] = {
-            "name": found.name,
-            "status": str(found.status),
-            "params": found.params,
-            "tags": found.tags,
-        }
+        stored = there and Item(
+            {
+                "name": there.name,
+                "status": str(there.status),
+                "params": there.params,
+                "tags": there.tags,
+                "run": there.source_run_id,
+                "created": there.creation_timestamp,
+                "type": there.model_type,
+            }
+        )
         source |= {"run": model.source_run, "created": model.created, "type": model.model_type}
-        content |= {"run": found.source_run_id, "created": found.creation_timestamp, "type": found.model_type}
-        check.comparison.compare(LOGGED_MODEL, model.id, Item(source), Item(content))
+        check.comparison.compare(LOGGED_MODEL, model.id, Item(source), stored)
     check.artifacts(LOGGED_MODEL, model.id)

@@ -20,7 +20,7 @@ from cli.migrate.registered import CHAMPION, Registered, Version
 from cli.migrate.target import next_experiment_id, transaction
 
 WORKSPACE = "default"
-VERSION, CHAMPIONS = "model version", "champion"
+VERSION, ALIAS, CHAMPIONS = "model version", "alias", "champion"
 
 
 @dataclass(frozen=True)
@@ -65,39 +65,48 @@ class Writer:
         tags = [(key, value, number) for key, value in experiment.tags.items()]
         _insert(cursor, "experiment_tags (key, value, experiment_id)", tags)
         records.claim(cursor, self.source, EXPERIMENT, [experiment.id])
-        records.finish(cursor, self.source, EXPERIMENT, [(experiment.id, str(number), "")])
+        records.finish(cursor, self.source, EXPERIMENT, [(experiment.id, str(number), str(experiment.origin))])
         return number
 
     def model(self, model: Registered, key: str) -> bool:
-        """Create a registered model with versions and aliases, all but `champion`; `key` is its name in the source."""
+        """Create a registered model with versions and aliases, all but `champion`; `key` is its name in the source.
+
+        Of one that an earlier attempt created only versions and aliases are written that it did not have then. Return
+        whether the model is new.
+        """
         with transaction(self.connection) as cursor:
-            if key in records.done(cursor, self.source, MODEL):
-                return False
-            cursor.execute(
-                "INSERT INTO registered_models (workspace, name, creation_time, last_updated_time, description) "
-                "VALUES (%s, %s, %s, %s, %s)",
-                (WORKSPACE, model.name, model.created, model.updated, model.description),
-            )
-            self._versions(cursor, model)
-            own = (WORKSPACE, model.name)
-            _insert(
-                cursor,
-                "registered_model_tags (workspace, name, key, value)",
-                [(*own, name, value) for name, value in model.tags.items()],
-            )
-            _insert(
-                cursor,
-                "registered_model_aliases (workspace, name, alias, version)",
-                [(*own, alias, number) for alias, number in model.aliases.items() if alias != CHAMPION],
-            )
-            records.claim(cursor, self.source, MODEL, [key])
-            records.finish(cursor, self.source, MODEL, [(key, model.name, "")])
+            known = records.target_of(cursor, self.source, MODEL, key)
+            if known is None:
+                self._create_model(cursor, model, key)
+            else:
+                model.name = known
+            if _stands(cursor, model.name):
+                self._versions(cursor, model)
+                self._aliases(cursor, model)
             records.keep(cursor, self.source, self.findings)
-        return True
+        return known is None
+
+    def _create_model(self, cursor: Cursor, model: Registered, key: str) -> None:
+        cursor.execute(
+            "INSERT INTO registered_models (workspace, name, creation_time, last_updated_time, description) "
+            "VALUES (%s, %s, %s, %s, %s)",
+            (WORKSPACE, model.name, model.created, model.updated, model.description),
+        )
+        tags = [(WORKSPACE, model.name, name, value) for name, value in model.tags.items()]
+        _insert(cursor, "registered_model_tags (workspace, name, key, value)", tags)
+        records.claim(cursor, self.source, MODEL, [key])
+        records.finish(cursor, self.source, MODEL, [(key, model.name, str(model.origin))])
+
+    def _aliases(self, cursor: Cursor, model: Registered) -> None:
+        places = {f"{model.where}/aliases/{alias}": alias for alias in model.aliases if alias != CHAMPION}
+        new = [places[place] for place in sorted(records.claim(cursor, self.source, ALIAS, places))]
+        rows = [(WORKSPACE, model.name, alias, model.aliases[alias]) for alias in new]
+        _insert(cursor, "registered_model_aliases (workspace, name, alias, version)", rows)
 
     def _versions(self, cursor: Cursor, model: Registered) -> None:
+        new = records.claim(cursor, self.source, VERSION, [version.where for version in model.versions])
         rows, tags = [], []
-        for version in model.versions:
+        for version in (version for version in model.versions if version.where in new):
             source = self._uri(cursor, version.source, model, version)
             storage = (
                 source if version.storage == version.source else self._uri(cursor, version.storage, model, version)
@@ -141,6 +150,8 @@ class Writer:
         with transaction(self.connection) as cursor:
             if not records.claim(cursor, self.source, CHAMPIONS, [key]):
                 return number
+            if not _stands(cursor, model.name):
+                return None
             cursor.execute("SET LOCAL baton.capture = 'on'")
             _insert(
                 cursor,
@@ -158,6 +169,12 @@ def _insert(cursor: Cursor, table_and_columns: str, rows: Sequence[tuple[object,
     if rows:
         query = sql.SQL("INSERT INTO {} VALUES %s ON CONFLICT DO NOTHING").format(sql.SQL(table_and_columns))
         execute_values(cursor, query, rows)
+
+
+def _stands(cursor: Cursor, model: str) -> bool:
+    """Tell whether the target has a registered model: somebody may have deleted it since it was migrated."""
+    cursor.execute("SELECT 1 FROM registered_models WHERE workspace = %s AND name = %s", (WORKSPACE, model))
+    return cursor.fetchone() is not None
 
 
 def _datasets(cursor: Cursor, experiment: int, datasets: list[Dataset]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from cli import output
 from cli.migrate.tree import open_source
+from cli.ui.mirror import mirrored
 
 __all__ = ["register"]
 
@@ -24,14 +26,15 @@ def ui(
 ) -> None:
     """Show the runs and models of an old FileStore, read-only, until Ctrl-C."""
     root = open_source(filestore)
+    shown = str(mirrored(root, Path(tempfile.mkdtemp(prefix="baton-ui-"))))
     environment = {
         **os.environ,
         "MLFLOW_ALLOW_FILE_STORE": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "_MLFLOW_SERVER_FILE_STORE": str(root),
-        "_MLFLOW_SERVER_REGISTRY_STORE": str(root),
-        "_MLFLOW_SERVER_ARTIFACT_ROOT": str(root),
+        "_MLFLOW_SERVER_FILE_STORE": shown,
+        "_MLFLOW_SERVER_REGISTRY_STORE": shown,
+        "_MLFLOW_SERVER_ARTIFACT_ROOT": shown,
     }
     output.err.print(f"http://127.0.0.1:{port} shows {root}, read-only; Ctrl-C ends it", markup=False)
     command = [sys.executable, "-m", "uvicorn", "--factory", "cli.ui.read_only:make_app", "--host", "127.0.0.1"]

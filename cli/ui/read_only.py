@@ -1,6 +1,9 @@
 """MLflow's server behind a door that lets only reading through."""
 
+import os
+import shutil
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -20,13 +23,19 @@ def is_reading(method: str, path: str) -> bool:
 
 
 class ReadOnly:
-    """An ASGI application that refuses every write with 403."""
+    """An ASGI application that refuses every write with 403, and deletes the folder of links when it ends."""
 
-    def __init__(self, inner: Application) -> None:
+    def __init__(self, inner: Application, folder: Path) -> None:
         self._inner = inner
+        self._folder = folder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass reading on and refuse the rest."""
+        if scope["type"] == "lifespan":
+            try:
+                return await self._inner(scope, receive, send)
+            finally:
+                shutil.rmtree(self._folder, ignore_errors=True)
         if scope["type"] != "http" or is_reading(scope["method"], scope["path"]):
             return await self._inner(scope, receive, send)
         headers = [(b"content-type", b"application/json")]
@@ -38,4 +47,4 @@ def make_app() -> Application:
     """Return MLflow's server, read-only; which store it shows is in MLflow's environment."""
     from mlflow.server.fastapi_app import app
 
-    return ReadOnly(app)
+    return ReadOnly(app, Path(os.environ["_MLFLOW_SERVER_FILE_STORE"]))

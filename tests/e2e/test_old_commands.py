@@ -105,20 +105,34 @@ def test_with_docker_it_asks_for_two_services_and_prints_where_they_answer(tmp_p
     ]
 
 
+def tree(root: Path) -> dict[str, tuple[int, bytes | None]]:
+    """Return when everything below a folder was changed, and what its files hold."""
+    paths = [root, *root.rglob("*")]
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in paths}
+
+
 @pytest.mark.timeout(150)
 def test_the_old_ui_shows_a_filestore_and_writes_nothing(tmp_path: Path) -> None:
     run(experiment(tmp_path / "mlruns", "1", "old times"))
+    before = tree(tmp_path / "mlruns")
     port, log = free_port(), tmp_path / "log"
     words = ["--filestore", str(tmp_path / "mlruns"), "--port", str(port)]
-    with running([str(SCRIPTS / "start_mlflow_ui.sh"), *words], log):
+    (tmp_path / "temporary").mkdir()
+    with running([str(SCRIPTS / "start_mlflow_ui.sh"), *words], log, {"TMPDIR": str(tmp_path / "temporary")}):
         address = f"http://127.0.0.1:{port}"
         wait_for("MLflow's pages", answers(f"{address}/health"), 120)
         api = f"{address}/api/2.0/mlflow"
         found = httpx.post(f"{api}/runs/search", json={"experiment_ids": ["1"]}, timeout=30)
         assert found.json()["runs"][0]["info"]["run_name"] == "the name"
+        models = httpx.get(f"{api}/registered-models/search", timeout=30)
+        assert (models.status_code, models.json()) == (200, {})
+        deleted = httpx.post(f"{api}/experiments/search", json={"view_type": "ALL", "max_results": 9}, timeout=30)
+        assert [each["name"] for each in deleted.json()["experiments"]] == ["old times"]
         refused = httpx.post(f"{api}/experiments/create", json={"name": "new"}, timeout=30)
         assert refused.status_code == 403
         assert "read-only" in refused.json()["message"]
+    assert tree(tmp_path / "mlruns") == before
+    assert not list((tmp_path / "temporary").glob("baton-ui-*"))
     assert "deprecated" in log.read_text()
 
 
@@ -128,6 +142,8 @@ def test_the_old_ui_shows_a_filestore_and_writes_nothing(tmp_path: Path) -> None
         (["--auto"], ["promote", "--auto"]),
         (["--list"], ["models"]),
         (["--cleanup", "heart"], ["cleanup", "heart", "--keep", "5"]),
+        (["--cleanup"], ["cleanup", "--all", "--keep", "5"]),
+        (["--cleanup", "--dry-run"], ["cleanup", "--all", "--dry-run", "--keep", "5"]),
         (["heart"], ["promote", "heart"]),
         (["heart", "3"], ["promote", "heart", "3"]),
         ([], None),
@@ -191,7 +207,10 @@ def test_the_old_promotion_commands_on_a_real_stack(stack: RunningStack) -> None
     best = promote_model(stack, model)
     assert best.returncode in {DONE, REFUSED}, best.stderr
     (champion,) = (number for number, stage in versions(stack, model).items() if stage == "Production")
-    cleaned = promote_model(stack, "--cleanup", model)
+    planned = promote_model(stack, "--cleanup", "--dry-run")
+    assert planned.returncode == DONE, planned.stderr
+    assert "would be deleted" in planned.stdout
+    cleaned = promote_model(stack, "--cleanup")
     assert cleaned.returncode == DONE, cleaned.stderr
     assert len(versions(stack, model)) < len(seeds)
     assert versions(stack, model)[champion] == "Production"

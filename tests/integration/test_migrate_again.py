@@ -1,5 +1,6 @@
 """A store that is migrated more than once: in parts, repaired or added to in between, or another store at its path."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from cli.migrate.bounds import Bounds
 from cli.migrate.findings import Action
 from cli.migrate.job import migrate
 from cli.migrate.options import Options, Verify
+from cli.migrate.origin import OriginError
 from cli.migrate.progress import meter
 from cli.migrate.report import Report
-from tests.integration.filestores import Database, fresh, template
-from tests.integration.raw_filestore import experiment, run, value, write_meta
+from tests.integration.filestores import Database, baton_migrate, everything, fresh, template
+from tests.integration.raw_filestore import experiment, model, run, value, version, write_meta
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow's SQL store warns of itself
@@ -85,3 +87,120 @@ def test_a_point_that_is_repeated_is_counted_once(options: Options, target: Data
     value(run(experiment(options.root, "1", "own"), HERE), "metrics/m", "1 1 0\n2 2 1\n3 3 2\n1 1 0\n4 4 3\n1 1 0\n")
     assert migrated(options).written["metric point"] == 4
     assert target.query("SELECT count(*) FROM metrics") == [(4,)]
+
+
+def test_another_store_at_the_path_of_one_is_refused(options: Options, target: Database) -> None:
+    one = run(experiment(options.root, "1", "one"), HERE)
+    version(model(options.root, "heart"), 1, one)
+    assert migrated(options).is_whole
+    before = everything(target.client)
+    shutil.rmtree(options.root)
+    run(experiment(options.root, "1", "two"), THERE)
+    with pytest.raises(OriginError, match=r"experiment 1 .* was another one .'one', this is 'two'.*path of its own"):
+        migrated(options)
+    assert everything(target.client) == before
+
+
+def test_another_store_s_model_of_the_same_name_does_not_count_as_done(options: Options, target: Database) -> None:
+    version(model(options.root, "heart"), 1, run(experiment(options.root, "1", "one"), HERE))
+    assert migrated(options).is_whole
+    before = everything(target.client)
+    shutil.rmtree(options.root)
+    heart = model(options.root, "heart")
+    write_meta(heart, {"creation_timestamp": 77, "last_updated_timestamp": 78, "name": "heart"})
+    version(heart, 1, run(experiment(options.root, "2", "two"), THERE))
+    with pytest.raises(OriginError, match=r"registered model heart .*path of its own"):
+        migrated(options)
+    assert everything(target.client) == before
+
+
+def test_an_experiment_whose_meta_yaml_was_lost_is_the_same_once_it_is_repaired(options: Options) -> None:
+    run(experiment(options.root, "1", "one"), HERE)
+    content = (options.root / "1" / "meta.yaml").read_text()
+    (options.root / "1" / "meta.yaml").write_text("")
+    assert migrated(options).is_whole
+    (options.root / "1" / "meta.yaml").write_text(content)
+    assert migrated(replace(options, verify=Verify.OFF)).in_target["run"] == 1
+
+
+def test_versions_and_aliases_that_come_later_are_added(options: Options, target: Database) -> None:
+    one = run(experiment(options.root, "1", "one"), HERE)
+    heart = model(options.root, "heart", first=1)
+    version(heart, 1, one)
+    version(heart, 2, one)
+    damaged, content = heart / "version-2" / "meta.yaml", (heart / "version-2" / "meta.yaml").read_text()
+    damaged.write_text("")
+    assert quarantined(migrated(options)) == ["models/heart/version-2"]
+    target.client.delete_registered_model_alias("heart", "first")
+    damaged.write_text(content)
+    version(heart, 3, one)
+    value(heart, "aliases/second", "2")
+    later = migrated(replace(options, verify=Verify.OFF))
+    assert (quarantined(later), later.written["registered model"]) == ([], 0)
+    found = everything(target.client)["registry"]["heart"]
+    assert sorted(found["versions"]) == ["1", "2", "3"]
+    assert found["aliases"] == {"second": "2"}  # what somebody took away since stays away
+
+
+def test_what_the_client_does_not_find_is_missing(options: Options, target: Database) -> None:
+    one = run(experiment(options.root, "1", "one"), HERE)
+    logged_model(options.root / "1", "m-1", HERE, f"1 0.5 0 {HERE}\n")
+    for name in ("heart", "lung"):
+        folder = model(options.root, name)
+        version(folder, 1, one, current_stage="Production")
+        version(folder, 2, one)
+    assert migrated(options).is_whole
+    target.client.delete_model_version("heart", "2")
+    target.client.delete_registered_model("lung")
+    target.client.delete_logged_model("m-1")
+    report = migrated(options)
+    assert sorted(difference.partition(":")[0] for difference in report.verification["differences"]) == [
+        "champion of lung",
+        "logged model of m-1",
+        "model version of heart/2",
+        "model version of lung/1",
+        "model version of lung/2",
+        "registered model of lung",
+    ]
+    assert all("not in the target" in difference for difference in report.verification["differences"])
+
+
+def test_a_run_that_was_repaired_and_migrated_is_no_longer_quarantined(options: Options) -> None:
+    own = experiment(options.root, "1", "own")
+    run(own, HERE)
+    damaged = run(own, THERE).rename(own / "no run!")
+    (damaged / "meta.yaml").write_text("")
+    assert quarantined(migrated(options)) == ["1/no run!"]
+    shutil.rmtree(damaged)
+    run(own, THERE)
+    report = migrated(options)
+    assert (quarantined(report), report.is_whole, report.in_target["run"]) == ([], True, 2)
+
+
+def test_what_stayed_behind_of_a_migrated_run_stays_in_the_report(options: Options) -> None:
+    value(run(experiment(options.root, "1", "own"), HERE), "metrics/q", "1 0.5 0\nno point\n")
+    for _ in range(2):
+        assert quarantined(migrated(options)) == [f"1/{HERE}/metrics/q:2"]
+
+
+def test_a_server_that_goes_away_midway_is_said_by_the_exit_code(options: Options, target: Database) -> None:
+    run(experiment(options.root, "1", "own"), HERE)
+    target.query("""
+        CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;
+        CREATE TRIGGER away BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION away()
+    """)
+    done = baton_migrate(options.root, target)
+    assert (done.returncode, "Traceback" in done.stderr) == (4, False), done.stderr
+    assert "run the same command again" in done.stderr
+    target.query("DROP FUNCTION away() CASCADE")
+    assert baton_migrate(options.root, target).returncode == 0
+
+
+def test_tables_of_an_older_mlflow_are_said_in_a_sentence(options: Options, target: Database) -> None:
+    run(experiment(options.root, "1", "own"), HERE)
+    target.query("ALTER TABLE registered_model_aliases DROP COLUMN workspace CASCADE")
+    target.query("UPDATE alembic_version SET version_num = '0584bdc529eb'")
+    done = baton_migrate(options.root, target, "--artifacts", str(target.artifacts))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    assert "mlflow db upgrade" in done.stderr

@@ -24,6 +24,8 @@ from shared.events import ModelRejected, PromotionDecided
         ["rollback", "m", "--to", "the first"],
         ["cleanup", "m", "--keep", "0"],
         ["cleanup", "m"],
+        ["cleanup", "--keep", "5"],
+        ["cleanup", "m", "--all", "--keep", "5"],
         ["audit", "--at", "yesterday"],
         ["audit", "--at", "2026-13-01"],
     ],
