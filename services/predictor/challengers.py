@@ -2,12 +2,18 @@
 
 import asyncio
 from collections import OrderedDict, defaultdict
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any, TypeVar
 
 from services.predictor.cache import Cache
 from shared.bus import Bus
 from shared.events import BundleRef
 from shared.verification import VerifiedModel
 
+PREFETCHES = 4  # at once: fewer than the verifier has places, for a promotion must find one
+
+T = TypeVar("T")
 Kept = OrderedDict[str, "asyncio.Task[VerifiedModel]"]  # by digest, the one that was needed last at the end
 
 
@@ -19,6 +25,8 @@ class Challengers:
         self._bus = bus
         self._keep = keep
         self._kept: dict[str, Kept] = defaultdict(OrderedDict)
+        self._prefetches = asyncio.Semaphore(PREFETCHES)
+        self._begun: set[asyncio.Task[Any]] = set()
 
     def ready(self, model: str, digest: str) -> bool:
         """Say whether a bundle is verified and at hand."""
@@ -34,17 +42,41 @@ class Challengers:
         await self._cache.keep(bundle, self._bus)
 
     async def get(self, model: str, bundle: BundleRef) -> VerifiedModel:
-        """Return a bundle, verified; one that is just being verified is waited for. Raise `BundleError`."""
+        """Return a bundle, verified; one that is just being verified is waited for. Raise `BundleError`.
+
+        Whoever stops waiting leaves the getting to go on: it may be a champion yet.
+        """
         kept = self._kept[model]
         if bundle.digest not in kept:
-            kept[bundle.digest] = asyncio.create_task(self._cache.verified(bundle, self._bus))
+            kept[bundle.digest] = task = self.begin(self._cache.verified(bundle, self._bus))
+            task.add_done_callback(partial(_drop_failed, kept, bundle.digest))
         task = kept[bundle.digest]
         kept.move_to_end(bundle.digest)
         while len(kept) > self._keep:
             kept.popitem(last=False)
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            if kept.get(bundle.digest) is task:  # whoever asks next tries again
-                del kept[bundle.digest]
-            raise
+        return await asyncio.shield(task)
+
+    async def prefetch(self, model: str, bundle: BundleRef) -> None:
+        """Have a bundle at hand, a few at a time, for no promotion waits for these. Raise `BundleError`."""
+        async with self._prefetches:
+            await self.get(model, bundle)
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Do something in the background, at most until the worker stops."""
+        task = asyncio.create_task(work)
+        self._begun.add(task)
+        task.add_done_callback(self._begun.discard)
+        return task
+
+    async def stop(self) -> None:
+        """Leave what is not at hand yet."""
+        begun = [*self._begun]
+        for task in begun:
+            task.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+
+
+def _drop_failed(kept: Kept, digest: str, task: "asyncio.Task[VerifiedModel]") -> None:
+    """Let whoever asks next try again."""
+    if (task.cancelled() or task.exception()) and kept.get(digest) is task:
+        del kept[digest]

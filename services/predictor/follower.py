@@ -26,9 +26,10 @@ log = logger(__name__)
 class Follower:
     """Applies changes one by one per model; different models do not wait for each other.
 
-    A change that was overtaken by a newer one while it waited is left out. A bundle that cannot be downloaded is asked
-    for again until it is there or a newer change comes; one that fails a check is rejected for good. Whatever else goes
-    wrong is tried again. Champions of lazy slots are only taken note of, until somebody asks for the model.
+    A change that is overtaken by a newer one is left out, and its bundle no longer waited for. A bundle that cannot be
+    downloaded is asked for again until it is there or a newer change comes; one that fails a check is rejected for
+    good. Whatever else goes wrong is tried again. Champions of lazy slots are only taken note of, until somebody asks
+    for the model.
     """
 
     def __init__(
@@ -42,7 +43,8 @@ class Follower:
         self._orders: dict[str, Order] = defaultdict(Order)
         self._wanted: dict[str, Change] = {}
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._applying: set[asyncio.Task[None]] = set()
+        self._getting: dict[str, asyncio.Task[VerifiedModel]] = {}
+        self._applying: dict[asyncio.Task[None], str] = {}
         self._stopping = False
 
     async def restore(self) -> None:
@@ -76,8 +78,8 @@ class Follower:
             self._announce(slot, change)
             return
         champion = _champion(model, change, await self._cache.verified(change.bundle, None))
-        slot.swap(champion)
-        self._reporter.serving(change, champion, prefetched=False, swap_ms=None)
+        if slot.swap(champion):
+            self._reporter.serving(change, champion, prefetched=False, swap_ms=None)
 
     def follow(self, model: str, change: Change) -> None:
         """Take note of a change of a model's champion; what is not news, or not served here, changes nothing."""
@@ -86,12 +88,17 @@ class Follower:
         self._slots.of(model)
         if self._orders[model].advance(change.ledger, change.generation):
             self._wanted[model] = change
+            if overtaken := self._getting.get(model):
+                overtaken.cancel()
             self._begin(model, change, attempt=1)
 
-    def wake(self, model: str) -> asyncio.Task[None]:
-        """Load the champion of a lazy model, and follow the model as an eager one from now on."""
-        self._slots.of(model).is_lazy = False
-        return self._begin(model, self._wanted[model], attempt=1)
+    async def wake(self, model: str) -> None:
+        """Load the champion of a lazy model, the newest that comes meanwhile; from now on follow it as an eager one."""
+        slot = self._slots.of(model)
+        slot.is_lazy = False
+        self._begin(model, self._wanted[model], attempt=1)
+        while slot.champion is None and (applying := [task for task, of in self._applying.items() if of == model]):
+            await asyncio.wait(applying, return_when=asyncio.FIRST_COMPLETED)
 
     def is_settled(self, champion: Champion) -> bool:
         """Tell whether a champion is the last that was heard of, and nothing is being done about it."""
@@ -120,16 +127,17 @@ class Follower:
         for task in self._applying:
             task.cancel()
         await asyncio.gather(*self._applying, return_exceptions=True)
+        await self._challengers.stop()
 
     def _begin(self, model: str, change: Change, attempt: int) -> asyncio.Task[None]:
         with about(model, change):  # its lines are about the change, whoever set it off
             task = asyncio.create_task(self._apply(model, change, attempt))
-        self._applying.add(task)
+        self._applying[task] = model
         task.add_done_callback(partial(self._ended, model, change, attempt))
         return task
 
     def _ended(self, model: str, change: Change, attempt: int, task: asyncio.Task[None]) -> None:
-        self._applying.discard(task)
+        self._applying.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
             log.error("a change of a champion was not applied and is tried again", model=model, exc_info=error)
             self._begin_later(model, change, attempt)
@@ -151,37 +159,64 @@ class Follower:
             elif not await self._promote(model, change, attempt):
                 return
             await self._remember(model, change)
+        if isinstance(change, ModelPromoted) and not slot.is_lazy:
+            await self._keep(model, change)
 
     def _announce(self, slot: Slot, promoted: ModelPromoted) -> None:
         slot.announce(promoted)
         self._reporter.known(slot.model, promoted)
 
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
-        slot = self._slots.of(model)
+        """Serve a version; return False if it failed, or if a newer change came meanwhile."""
         prefetched = self._challengers.ready(model, promoted.bundle.digest)
         try:
-            verified = await self._challengers.get(model, promoted.bundle)
+            verified = await self._got(model, promoted)
         except BundleError as error:
-            slot.fail(promoted, error)
-            self._reporter.rejected(promoted, model, error)
-            if error.check == "download":
-                self._begin_later(model, promoted, attempt)
+            self._reject(model, promoted, error, attempt)
             return False
-        started = time.perf_counter()
-        champion = _champion(model, promoted, verified)
-        is_swap = slot.unloaded is None
-        slot.swap(champion)
-        swap_ms = (time.perf_counter() - started) * 1e3 if is_swap else None
-        self._reporter.serving(promoted, champion, prefetched=prefetched, swap_ms=swap_ms)
+        if verified is None or self._wanted[model] is not promoted:
+            return False
+        self._serve(promoted, _champion(model, promoted, verified), prefetched=prefetched)
         return True
+
+    async def _got(self, model: str, promoted: ModelPromoted) -> VerifiedModel | None:
+        """Return a bundle, verified; None as soon as a newer change comes, while the getting goes on by itself."""
+        getting = self._getting[model] = asyncio.create_task(self._challengers.get(model, promoted.bundle))
+        try:
+            await asyncio.wait([getting])
+        finally:
+            del self._getting[model]
+            getting.cancel()
+        return None if getting.cancelled() else getting.result()
+
+    def _serve(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool) -> None:
+        slot = self._slots.of(champion.model)
+        started = time.perf_counter()
+        is_swap = slot.unloaded is None
+        if slot.swap(champion):
+            swap_ms = (time.perf_counter() - started) * 1e3 if is_swap else None
+            self._reporter.serving(promoted, champion, prefetched=prefetched, swap_ms=swap_ms)
+
+    def _reject(self, model: str, promoted: ModelPromoted, error: BundleError, attempt: int) -> None:
+        if self._wanted[model] is not promoted:
+            return
+        self._slots.of(model).fail(promoted, error)
+        self._reporter.rejected(promoted, model, error)
+        if error.check == "download":
+            self._begin_later(model, promoted, attempt)
 
     async def _remember(self, model: str, change: Change) -> None:
         try:
             await asyncio.to_thread(self._cache.remember, model, change)
-            if isinstance(change, ModelPromoted) and not self._slots.of(model).is_lazy:
-                await self._challengers.keep(change.bundle)
-        except (BundleError, OSError):  # a full disk must not keep a champion from serving
+        except OSError:  # a full disk must not keep a champion from serving
             log.exception("champion is served but not remembered for the next start", model=model)
+
+    async def _keep(self, model: str, promoted: ModelPromoted) -> None:
+        """Have the bundle on disk; it may have to be fetched anew, for which no newer change waits."""
+        try:
+            await self._challengers.keep(promoted.bundle)
+        except (BundleError, OSError):
+            log.exception("champion is served but not on disk for the next start", model=model)
 
 
 def _champion(model: str, promoted: ModelPromoted, verified: VerifiedModel) -> Champion:

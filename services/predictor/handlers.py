@@ -64,7 +64,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     @runs
     async def on_run_finished(event: RunFinished, msg: NatsMessage) -> None:
         """Fetch and verify a challenger before it is promoted; one that fails is rejected when it is promoted."""
-        await prefetch(model_name(subject(msg)), event, challengers, slots)
+        challengers.begin(prefetch(model_name(subject(msg)), event, challengers, slots))
 
     async def on_champion_wanted(event: ChampionWanted, msg: NatsMessage) -> None:
         """Read the champions again if this worker missed one."""
@@ -83,9 +83,11 @@ async def prefetch(model: str, run: RunFinished, challengers: Challengers, slots
     if not slots.serves(model) or slots.of(model).is_lazy:
         return
     try:
-        await challengers.get(model, run.bundle)
+        await challengers.prefetch(model, run.bundle)
     except BundleError as error:
         log.warning("challenger not prefetched", model=model, version=run.version, error=str(error))
+    except Exception:  # nobody waits for it who would say so
+        log.exception("challenger not prefetched", model=model, version=run.version)
     else:
         log.info("challenger prefetched", model=model, version=run.version)
 

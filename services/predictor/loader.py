@@ -30,7 +30,7 @@ class Loader:
         self._asking[model] += 1
         try:
             if model not in self._loading:
-                self._loading[model] = loading = self._follower.wake(model)
+                self._loading[model] = loading = asyncio.create_task(self._follower.wake(model))
                 loading.add_done_callback(lambda _: self._loading.pop(model))
             await asyncio.wait([self._loading[model]])
             champion = self._slots.champion(model)

@@ -5,9 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from faststream.nats import NatsBroker, TestNatsBroker
 
-from services.predictor.handlers import prefetch
+from services.predictor.challengers import PREFETCHES
+from services.predictor.handlers import prefetch, subscribe
 from shared.errors import BundleError
+from shared.event import Stream
 from shared.events import BundleRef, ModelRejected, ModelServing, RunFinished
 from shared.fakes import InMemoryBus
 from shared.verification import VerifiedModel, verify
@@ -23,8 +26,10 @@ class SlowBus(InMemoryBus):
         super().__init__(folder)
         self.held: dict[str, asyncio.Event] = {}
         self.waiting = asyncio.Event()
+        self.begun = 0
 
     async def fetch_bundle(self, ref: BundleRef, destination: Path) -> None:
+        self.begun += 1
         if held := self.held.get(ref.digest):
             self.waiting.set()
             await held.wait()
@@ -162,17 +167,77 @@ async def test_models_do_not_wait_for_each_other_and_the_newest_change_wins(part
     bus.held[slow.digest] = asyncio.Event()
     parts.follower.follow("m", promoted(slow, "1", 1))
     await bus.waiting.wait()
-    parts.follower.follow("m", promoted(slow, "2", 2))
-    parts.follower.follow("m", promoted(quick, "3", 3))
     parts.follower.follow("other", promoted(quick, "1", 1))
     await until(lambda: version(parts, "other") == "1", "the other model")
     assert version(parts, "m") is None
+    parts.follower.follow("m", promoted(slow, "2", 2))
+    parts.follower.follow("m", promoted(quick, "3", 3))
+    await until(lambda: version(parts, "m") == "3", "the newest, though what it overtook is still being fetched")
     bus.held[slow.digest].set()
     await parts.follower.settled()
+    await until(lambda: parts.challengers.ready("m", slow.digest), "the overtaken one, which may be champion yet")
     assert version(parts, "m") == "3"
-    reports = await parts.reported(ModelServing, 3)
+    reports = await parts.reported(ModelServing, 2)
     versions = [event.version for model, event in reports if model == "m" and isinstance(event, ModelServing)]
-    assert versions == ["1", "3"], "a change that was overtaken while it waited is left out"
+    assert versions == ["3"], "nobody is served what was overtaken while it was fetched"
+
+
+async def test_a_withdrawal_does_not_wait_for_what_it_withdraws(parts: Parts, bus: SlowBus) -> None:
+    old, slow = await parts.bundle(0.25), await parts.bundle(0.75)
+    parts.follower.follow("m", promoted(old, "1", 1))
+    await parts.follower.settled()
+    bus.held[slow.digest] = asyncio.Event()
+    parts.follower.follow("m", promoted(slow, "2", 2))
+    await bus.waiting.wait()
+    parts.follower.follow("m", withdrawn(3))
+    await until(lambda: version(parts, "m") is None, "the withdrawal")
+    await parts.follower.settled()
+    assert version(parts, "m") is None
+    await parts.follower.stop()
+
+
+async def test_what_fails_after_it_was_overtaken_is_not_rejected(parts: Parts, bus: SlowBus, tmp_path: Path) -> None:
+    slow, quick = await parts.bundle(0.25), await parts.bundle(0.75)
+    bus.held[slow.digest] = asyncio.Event()
+    parts.follower.follow("m", promoted(slow, "1", 1))
+    await bus.waiting.wait()
+    parts.follower.follow("m", promoted(quick, "2", 2))
+    (tmp_path / slow.object).unlink()
+    bus.held[slow.digest].set()
+    await parts.follower.settled()
+    await parts.reported(ModelServing, 1)
+    assert (version(parts, "m"), parts.slots.of("m").problem) == ("2", None)
+    assert parts.bus.events(ModelRejected) == []
+
+
+async def test_a_challenger_that_hangs_holds_up_the_prefetch_of_no_other(parts: Parts, bus: SlowBus) -> None:
+    slow, quick = await parts.bundle(0.25), await parts.bundle(0.75)
+    bus.held[slow.digest] = asyncio.Event()
+    broker = NatsBroker("nats://127.0.0.1:1")
+    subscribe(broker, parts.follower, parts.challengers, parts.slots)
+    async with TestNatsBroker(broker):
+        for model, ref in (("m", slow), ("other", quick)):
+            run = RunFinished(request_id="r", run_id="r", version="1", metrics={}, bundle=ref)
+            async with asyncio.timeout(10):
+                await broker.publish(run.model_dump(mode="json"), run.subject(model), stream=Stream.LIFECYCLE)
+        await until(lambda: parts.challengers.ready("other", quick.digest), "the other model's challenger")
+        assert not parts.challengers.ready("m", slow.digest)
+        await parts.follower.stop()
+    assert not parts.challengers.ready("m", slow.digest), "what is being fetched ends with the worker"
+
+
+async def test_so_many_challengers_are_prefetched_at_once(parts: Parts, bus: SlowBus) -> None:
+    refs = [await parts.bundle(share / 10) for share in range(1, PREFETCHES + 3)]
+    bus.held = {ref.digest: asyncio.Event() for ref in refs}
+    for index, ref in enumerate(refs):
+        parts.challengers.begin(parts.challengers.prefetch(f"m{index}", ref))
+    await until(lambda: bus.begun == PREFETCHES, "the first ones")
+    parts.follower.follow("n", promoted(await parts.bundle(0.95), "1", 1))
+    await until(lambda: version(parts, "n") == "1", "a promotion, which waits for none of them")
+    assert bus.begun == PREFETCHES + 1
+    bus.held[refs[0].digest].set()
+    await until(lambda: bus.begun == PREFETCHES + 2, "the next one")
+    await parts.follower.stop()
 
 
 async def test_a_bundle_that_cannot_be_had_is_asked_for_again(parts: Parts, bus: SlowBus, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests import bundles
 from tests.unit.predictor.api import Predictor
 from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
 from tests.unit.predictor.test_cache import CountingBus
+from tests.unit.predictor.test_follower import SlowBus
 
 MISSING = BundleRef(object="sha256-none", digest="sha256:none", size=1)
 
@@ -133,6 +134,20 @@ async def test_who_stops_waiting_leaves_the_load_to_the_others(parts: Parts, bus
     hasty.cancel()
     assert (await patient).version == "1"
     assert (hasty.cancelled(), bus.downloads) == (True, 1)
+
+
+async def test_who_waits_for_what_is_overtaken_gets_the_newest(tmp_path: Path) -> None:
+    bus = SlowBus(tmp_path)
+    parts = Parts(tmp_path, bus, are_lazy=True)
+    slow = await announced(parts)
+    bus.held[slow.digest] = asyncio.Event()
+    asking = asyncio.create_task(parts.loader.load("m"))
+    await bus.waiting.wait()
+    for share, number in ((0.5, 2), (0.75, 3)):
+        parts.follower.follow("m", promoted(await parts.bundle(share), str(number), number))
+    async with asyncio.timeout(10):
+        assert (await asking).version == "3"
+    await parts.follower.stop()
 
 
 async def test_a_restart_remembers_and_loads_nothing(parts: Parts, bus: CountingBus) -> None:
