@@ -1,9 +1,11 @@
 """Where predictions run: fast ones where they are asked for, all others in threads, so that none holds up the loop."""
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import perf_counter, thread_time
 from typing import ParamSpec, TypeVar
 
 from services.predictor.lane import Lane
@@ -12,27 +14,39 @@ from shared.errors import PredictionError
 from shared.runtime import Prediction
 from shared.verification import VerifiedModel
 
-ROWS_INLINE = 64  # a compiled model answers so many rows in about a millisecond
-THREADS = 4  # a model that hangs holds up itself, not the others
+ROWS_INLINE = 64  # the most that are answered on the loop, however quick the model
+INLINE_S = 0.001  # the longest that an answer may take there
+TOO_LONG_S = 0.005  # what took so long there is timed anew; a busy machine alone takes a part of that
+THREADS = 4  # for bodies, and as many for compiled models: whatever runs in these ends
+OTHERS_AT_ONCE = 16  # other models, which are Python and may hang: so many must hang before another one waits for them
+REQUESTS_PER_MODEL = 64  # well below what a worker takes, so that one slow model leaves room to the others
+BATCHES_PER_MODEL = 10  # of rows that wait for one model
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_inline_rows: dict[int, int] = {}
+"""How many rows a model, by its id, is known to answer within `INLINE_S`; nothing is known before its first answer."""
+
 
 class Executor:
-    """Compiled models answer few rows on the loop; scikit-learn's requests are batched, one lane per model."""
+    """Compiled models answer on the loop what takes them no time; whatever else is batched, one lane per model."""
 
-    def __init__(self, max_batch_rows: int = 1000) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="predict")
+    def __init__(self, max_batch_rows: int = 1000, max_waiting: int = REQUESTS_PER_MODEL) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
+        self._compiled = ThreadPoolExecutor(THREADS, thread_name_prefix="predict-compiled")
+        self._others = ThreadPoolExecutor(OTHERS_AT_ONCE, thread_name_prefix="predict")
         self._max_batch_rows = max_batch_rows
+        self._max_waiting = max_waiting
         self._lanes: dict[int, Lane] = {}
 
     async def predict(self, model: VerifiedModel, columns: Columns) -> Prediction:
-        """Answer for each row; raise `PredictionError` if the model fails on them."""
+        """Answer for each row.
+
+        Raise `PredictionError` if the model fails on them, `OverloadedError` if too many wait for it.
+        """
         if is_quick(model, columns):
             return predicted(model, columns)
-        if is_quick(model):
-            return await self.run(predicted, model, columns)
         lane = self._lane(model)
         try:
             return await lane.predict(columns)
@@ -44,26 +58,64 @@ class Executor:
         """Return a model's lane. A lane holds its model, so the model's id is its own as long as the lane is kept."""
         if (lane := self._lanes.get(id(model))) is None:
             # Other flavors are anybody's code: a row's answer may depend on the rows beside it.
-            rows = self._max_batch_rows if model.manifest.runtime == "sklearn" else 1
-            lane = self._lanes[id(model)] = Lane(lambda columns: self.run(predicted, model, columns), rows)
+            rows = 1 if model.manifest.runtime == "pyfunc" else self._max_batch_rows
+            lane = self._lanes[id(model)] = Lane(
+                partial(self._predicted, model),
+                rows,
+                max_waiting=self._max_waiting,
+                max_waiting_rows=BATCHES_PER_MODEL * self._max_batch_rows,
+            )
         return lane
 
+    async def _predicted(self, model: VerifiedModel, columns: Columns) -> Prediction:
+        loop = asyncio.get_running_loop()
+        if model.manifest.runtime == "onnx":
+            return await loop.run_in_executor(self._compiled, _timed, model, columns)
+        return await loop.run_in_executor(self._others, _answer, model, columns)
+
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run work in a thread."""
+        """Read or write a body in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
     def close(self) -> None:
         """Begin nothing more."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._compiled, self._others):
+            threads.shutdown(wait=False, cancel_futures=True)
 
 
 def is_quick(model: VerifiedModel, columns: Columns | None = None) -> bool:
     """Tell whether an answer takes so little that it is made where it is asked for: for some rows, or for any."""
-    return model.manifest.runtime == "onnx" and (columns is None or count(columns) <= ROWS_INLINE)
+    return (1 if columns is None else count(columns)) <= _inline_rows.get(id(model), 0)
 
 
 def predicted(model: VerifiedModel, columns: Columns) -> Prediction:
-    """Ask a model; raise `PredictionError` for whatever it raises."""
+    """Ask a quick model on the loop; raise `PredictionError` for whatever it raises."""
+    started = perf_counter()
+    try:
+        return _answer(model, columns)
+    finally:
+        if (took := perf_counter() - started) > TOO_LONG_S:
+            _learn(model, count(columns), took)
+
+
+def _timed(model: VerifiedModel, columns: Columns) -> Prediction:
+    """Ask a compiled model, and learn what it costs: processor time, for others may have the processor meanwhile."""
+    started = thread_time()
+    prediction = _answer(model, columns)
+    _learn(model, count(columns), thread_time() - started)
+    return prediction
+
+
+def _learn(model: VerifiedModel, rows: int, took_s: float) -> None:
+    """Note what rows cost. What was quick says how many may be; what was not never raises what is known."""
+    fit = min(int(rows * INLINE_S / max(took_s, 1e-9)), ROWS_INLINE)
+    key = id(model)
+    if key not in _inline_rows:
+        weakref.finalize(model, _inline_rows.pop, key, None)
+    _inline_rows[key] = fit if took_s <= INLINE_S else min(fit, _inline_rows.get(key, 0))
+
+
+def _answer(model: VerifiedModel, columns: Columns) -> Prediction:
     try:
         return model.runtime.predict(columns)
     except MemoryError:

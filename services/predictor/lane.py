@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.bundle import Columns, count
-from shared.errors import PredictionError
+from shared.errors import OverloadedError, PredictionError
 from shared.runtime import Prediction
 
 Predict = Callable[[Columns], Awaitable[Prediction]]
@@ -31,12 +31,16 @@ class Waiting:
 class Lane:
     """The requests of one model: one prediction at a time, of at most `max_rows` rows unless one request has more.
 
-    Nobody waits for company: a request that finds the lane empty is answered at once.
+    Nobody waits for company: a request that finds the lane empty is answered at once. At most `max_waiting` requests,
+    those whose prediction runs included, and `max_waiting_rows` rows are inside, unless one request alone has more.
     """
 
-    def __init__(self, predict: Predict, max_rows: int) -> None:
+    def __init__(self, predict: Predict, max_rows: int, *, max_waiting: int, max_waiting_rows: int) -> None:
         self._predict = predict
         self._max_rows = max_rows
+        self._max_waiting = max_waiting
+        self._max_waiting_rows = max_waiting_rows
+        self._inside = self._rows_inside = 0
         self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
 
@@ -46,16 +50,33 @@ class Lane:
         return self._running is None
 
     async def predict(self, columns: Columns) -> Prediction:
-        """Answer for each row; whoever stops waiting takes nothing from the others."""
+        """Answer for each row; whoever stops waiting takes nothing from the others.
+
+        Raise `OverloadedError` if too many wait for this model.
+        """
         request = Waiting(columns, asyncio.get_running_loop().create_future())
+        rows = request.rows
+        self._check(rows)
+        self._inside += 1
+        self._rows_inside += rows
         self._waiting.append(request)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         try:
             return await request.answer
         finally:
+            self._inside -= 1
+            self._rows_inside -= rows
             with suppress(ValueError):  # it was taken out already, unless whoever asked stopped waiting
                 self._waiting.remove(request)
+
+    def _check(self, rows: int) -> None:
+        is_full = self._inside >= self._max_waiting or self._rows_inside + rows > self._max_waiting_rows
+        if self._inside and is_full:
+            raise OverloadedError(
+                f"{self._inside} requests of {self._rows_inside} rows wait for this model, the most that are taken: "
+                "ask again later"
+            )
 
     async def _run(self) -> None:
         try:

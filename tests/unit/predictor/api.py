@@ -28,11 +28,12 @@ class Predictor:
         request_timeout_s: float = 30.0,
         keys: Keys | None = None,
         max_body_bytes: int = 10_000,
+        max_waiting: int = 64,
     ) -> None:
         self.folder = folder
         self.slots = Slots()
         self.status = READY
-        self.executor = Executor()
+        self.executor = Executor(max_waiting=max_waiting)
         self.gate = Gate(limit=8)
         settings = PredictorSettings(
             max_rows=ROWS_INLINE + 1, max_body_bytes=max_body_bytes, request_timeout_s=request_timeout_s

@@ -99,8 +99,9 @@ def request(path: str, body: bytes, *more: bytes, version: bytes = b"1.1") -> tu
 
 
 @pytest.fixture
-def heart(predictor: Predictor, tmp_path: Path) -> Predictor:
+async def heart(predictor: Predictor, tmp_path: Path) -> Predictor:
     predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    await predictor.client.post("/predict", json={"x": 1})  # by now it is known to be quick
     return predictor
 
 

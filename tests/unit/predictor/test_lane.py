@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.predictor.lane import Lane
+from services.predictor.lane import Lane, Predict
 from shared.bundle import Columns
-from shared.errors import PredictionError
+from shared.errors import OverloadedError, PredictionError
 from shared.runtime import Prediction
 from tests.unit.predictor.conftest import until
 
@@ -35,13 +35,17 @@ class Model:
         return Prediction((rows * 10).tolist(), np.stack([rows, 1 - rows], axis=1))
 
 
+def lane_of(predict: Predict, max_rows: int, *, max_waiting: int = 64, max_waiting_rows: int = 1000) -> Lane:
+    return Lane(predict, max_rows, max_waiting=max_waiting, max_waiting_rows=max_waiting_rows)
+
+
 def ask(lane: Lane, rows: Sequence[float]) -> "asyncio.Task[Prediction]":
     return asyncio.create_task(lane.predict({"x": np.array(rows)}))
 
 
 async def test_who_comes_meanwhile_goes_together_in_order_and_within_the_bound() -> None:
     model = Model()
-    lane = Lane(model.predict, max_rows=5)
+    lane = lane_of(model.predict, max_rows=5)
     asked = [ask(lane, [0.0])]
     await until(lambda: model.batches == [1], "the first prediction")
     asked += [ask(lane, [float(index)] * rows) for index, rows in enumerate([2, 3, 2, 9, 1], start=1)]
@@ -63,7 +67,7 @@ async def test_who_comes_meanwhile_goes_together_in_order_and_within_the_bound()
 
 async def test_one_request_that_fails_does_not_fail_the_others() -> None:
     model = Model(open_=True)
-    lane = Lane(model.predict, max_rows=100)
+    lane = lane_of(model.predict, max_rows=100)
     results = await asyncio.gather(*(ask(lane, [row]) for row in (1.0, 2.0, BAD, 3.0)), return_exceptions=True)
     assert [result.values for result in results if isinstance(result, Prediction)] == [[10.0], [20.0], [30.0]]
     assert isinstance(results[2], PredictionError)
@@ -78,7 +82,7 @@ async def test_what_nobody_foresaw_is_heard_by_who_asked_and_the_lane_goes_on() 
             raise MemoryError
         return Prediction(columns["x"].tolist())
 
-    lane = Lane(predict, max_rows=10)
+    lane = lane_of(predict, max_rows=10)
     with pytest.raises(MemoryError):
         await lane.predict({"x": np.ones(1)})
     failing = False
@@ -87,7 +91,7 @@ async def test_what_nobody_foresaw_is_heard_by_who_asked_and_the_lane_goes_on() 
 
 async def test_who_stops_waiting_takes_nothing_from_the_others() -> None:
     model = Model()
-    lane = Lane(model.predict, max_rows=10)
+    lane = lane_of(model.predict, max_rows=10)
     first = ask(lane, [1.0])
     await until(lambda: model.batches == [1], "the first prediction")
     gone, last = ask(lane, [2.0]), ask(lane, [3.0])
@@ -100,13 +104,34 @@ async def test_who_stops_waiting_takes_nothing_from_the_others() -> None:
     assert model.batches == [1, 1]
 
 
+async def test_so_many_requests_and_rows_are_inside_and_who_leaves_makes_room() -> None:
+    model = Model()
+    lane = lane_of(model.predict, max_rows=10, max_waiting=3, max_waiting_rows=8)
+    asked = [ask(lane, [1.0] * 9)]
+    await until(lambda: model.batches == [9], "a request alone, which may have more rows than may wait")
+    with pytest.raises(OverloadedError, match="1 requests of 9 rows wait for this model"):
+        await lane.predict({"x": np.ones(1)})
+    model.gate.release()
+    await asked[0]
+    asked = [ask(lane, [float(index)]) for index in range(3)]
+    await until(lambda: model.batches == [9, 3], "the prediction of three")
+    with pytest.raises(OverloadedError, match="3 requests of 3 rows"):
+        await lane.predict({"x": np.ones(1)})
+    asked.pop().cancel()
+    await asyncio.sleep(0)
+    asked.append(ask(lane, [2.0]))
+    for _ in range(2):
+        model.gate.release()
+    assert [answer.values for answer in await asyncio.gather(*asked)] == [[0.0], [10.0], [20.0]]
+
+
 @given(
     st.lists(st.lists(st.sampled_from([0.0, 1.0, 2.0, BAD]), min_size=1, max_size=4), max_size=12), st.integers(1, 6)
 )
 def test_everybody_gets_the_answers_to_the_own_rows(requests: list[list[float]], max_rows: int) -> None:
     async def run() -> None:
         model = Model(open_=True)
-        lane = Lane(model.predict, max_rows)
+        lane = lane_of(model.predict, max_rows)
         results = await asyncio.gather(*(ask(lane, rows) for rows in requests), return_exceptions=True)
         for rows, result in zip(requests, results, strict=True):
             if BAD in rows:
