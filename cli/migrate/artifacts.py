@@ -14,6 +14,7 @@ from cli.migrate.tree import SourceError
 
 CHUNK = 1 << 20
 PARTIAL = ".baton-partial"
+LONGEST = 255  # bytes in the name of a file
 
 
 @dataclass(frozen=True)
@@ -39,27 +40,41 @@ class ArtifactStore:
         if not files:
             return Copied()
         if self.folder is None:
-            return self._send(source, uri, files)
+            return self._send(uri, files, where, findings)
         base = self.path_of(uri)
-        digests = [(name, size, copy_file(path, base / name, size)) for name, path, size in files]
+        digests = []
+        for name, path, size in files:
+            content = _readable(path, f"{where}/{name}", findings)
+            if content is not None:
+                copy_file(path, base / name, size, content)
+                digests.append((name, size, content))
         return _copied(digests)
 
     def path_of(self, uri: str) -> Path:
         """Return where the files of a URI lie; only for stores with a folder."""
         if self.folder is None or not uri.startswith(self.root):
             raise SourceError(f"{uri} lies in no folder of this machine")
-        return self.folder / unquote(uri.removeprefix(self.root).lstrip("/"))
+        path = self.folder / unquote(uri.removeprefix(self.root).lstrip("/"))
+        if ".." in path.relative_to(self.folder).parts:
+            raise SourceError(f"{uri} leads out of {self.folder}: nothing is written there")
+        return path
 
-    def _send(self, source: Path, uri: str, files: list[tuple[str, Path, int]]) -> Copied:
+    def _send(self, uri: str, files: list[tuple[str, Path, int]], where: str, findings: Findings) -> Copied:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         repository = get_artifact_repository(uri, tracking_uri=self.tracking_uri)
-        for name, path, _ in files:
-            repository.log_artifact(str(path), name.rpartition("/")[0] or None)  # type: ignore[no-untyped-call]
-        return _copied([(name, size, digest(path)) for name, path, size in files])
+        sent = []
+        for name, path, size in files:
+            content = _readable(path, f"{where}/{name}", findings)
+            if content is not None:
+                repository.log_artifact(str(path), name.rpartition("/")[0] or None)  # type: ignore[no-untyped-call]
+                sent.append((name, size, content))
+        return _copied(sent)
 
 
 def _copied(files: list[tuple[str, int, str]]) -> Copied:
+    if not files:
+        return Copied()
     whole = hashlib.sha256()
     for name, size, content in sorted(files):
         whole.update(f"{name}\0{size}\0{content}\n".encode())
@@ -69,25 +84,31 @@ def _copied(files: list[tuple[str, int, str]]) -> Copied:
 def digest_folder(folder: Path) -> Copied:
     """Return what a folder of copied artifacts holds."""
     found = [(name, size, digest(path)) for name, path, size in artifact_files(folder, "", folder, Findings())]
-    return _copied(found) if found else Copied()
+    return _copied(found)
 
 
 def artifact_files(folder: Path, where: str, tree: Path, findings: Findings) -> Iterator[tuple[str, Path, int]]:
-    """Yield name, path and size of each file below a folder; links that lead out of the source stay behind."""
-    pending, seen = [(folder, "")], set()
+    """Yield name, path and size of each file below a folder; links that lead out of the source stay behind.
+
+    The folder itself may lie elsewhere, by a link or a URI: then nothing may lead out of it.
+    """
+    begin = folder.resolve()
+    tree = tree if begin.is_relative_to(tree) else begin
+    pending = [(folder, "", frozenset(begin.parents))]
     while pending:
-        current, prefix = pending.pop()
+        current, prefix, above = pending.pop()
         real = current.resolve()
-        if real in seen:  # a link to a folder above
+        if real in above:  # a link to a folder that it lies in
             continue
-        seen.add(real)
         for entry in _entries(current, f"{where}/{prefix}", findings):
             name, path = prefix + printable(entry.name), Path(entry.path)
             if leads_outside(path, tree):
                 reason = "a symbolic link that leads out of the source or nowhere"
                 findings.quarantined(f"{where}/{name}", "artifact", reason)
             elif entry.is_dir():
-                pending.append((path, f"{name}/"))
+                pending.append((path, f"{name}/", above | {real}))
+            elif max(map(len, os.fsencode(name).split(b"/"))) > LONGEST:
+                findings.quarantined(f"{where}/{name}", "artifact", "its name is too long once bad bytes are replaced")
             elif entry.is_file() and os.access(path, os.R_OK):
                 yield name, path, entry.stat().st_size
             else:
@@ -111,18 +132,32 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def copy_file(source: Path, target: Path, size: int) -> str:
-    """Copy a file whole or not at all, check what was written, and return its SHA-256."""
-    wanted = digest(source)
-    if target.exists() and target.stat().st_size == size and digest(target) == wanted:
-        return wanted
-    target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{target.name[:200]}{PARTIAL}")
-    shutil.copyfile(source, draft)
-    if digest(draft) != wanted:
-        raise SourceError(f"{source} changed while it was copied, or the disk of {target} is failing: run again")
-    draft.replace(target)
-    return wanted
+def _readable(path: Path, where: str, findings: Findings) -> str | None:
+    """Return the SHA-256 of a file, None (and a finding) if it cannot be read to its end."""
+    try:
+        return digest(path)
+    except OSError as error:
+        findings.quarantined(where, "artifact", f"cannot be read: {error.strerror}")
+        return None
+
+
+def copy_file(source: Path, target: Path, size: int, wanted: str) -> None:
+    """Copy a file, whose SHA-256 is `wanted`, whole or not at all, and have it on disk."""
+    draft = target.with_name(f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}{PARTIAL}")
+    try:
+        if target.exists() and target.stat().st_size == size and digest(target) == wanted:
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, draft)
+        if digest(draft) != wanted:
+            raise SourceError(f"{source} changed while it was copied, or the disk of {target} is failing: run again")
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.replace(target)
+    except OSError as error:
+        raise SourceError(
+            f"{source} cannot be copied to {target}: {error.strerror}; mend that and run again"
+        ) from error
 
 
 def folder_of(uri: str) -> Path | None:

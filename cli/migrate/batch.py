@@ -25,11 +25,12 @@ from cli.migrate.experiment import NAMESPACE
 from cli.migrate.findings import Findings
 from cli.migrate.history import History
 from cli.migrate.limits import Limits
-from cli.migrate.locations import is_remote, local_path, model_artifacts, run_artifacts
+from cli.migrate.locations import model_artifacts, run_artifacts
 from cli.migrate.logged_model import LoggedModel, read_logged_model
 from cli.migrate.metric import ModelPoint
 from cli.migrate.rows import Edge, Rows, add_edges, add_logged_model, add_model_points, add_run
 from cli.migrate.run import Run, read_run
+from cli.migrate.source_place import SourcePlace, place_of_model, place_of_run
 from cli.migrate.target import connect, transaction
 from cli.migrate.tree import RunFolder, relative
 
@@ -55,13 +56,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Batch:
-    """Folders of runs or logged models of one experiment, whose id in the target is `target`."""
+    """Folders of runs or logged models of one experiment, whose id in the target is `target`.
+
+    `old_location` is where its artifacts went before, as far as its meta.yaml says it.
+    """
 
     kind: str
     experiment: str
     target: int
     datasets: dict[str, str]
     folders: list[Path]
+    old_location: str | None = None
 
     def location(self, store: ArtifactStore) -> str:
         """Return where the experiment's artifacts go."""
@@ -149,7 +154,8 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
     for key in _claim(rows, work, RUN, folders, outcome.findings):
         run, where = found[key], relative(folders[key], work.root)
         uri = run_artifacts(batch.location(work.store), key)
-        uri, digest = _place(run.artifact_uri, run.folder, uri, where, work, outcome)
+        place = place_of_run(work.root, run.folder, key, run.artifact_uri, batch.old_location)
+        uri, digest = _place(place, uri, work, outcome)
         add_run(rows, run, batch.target, uri, outcome.findings)
         add_edges(rows, _edges(run, batch, where, outcome.findings))
         written.append((key, uri, digest))
@@ -168,9 +174,9 @@ def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcom
     folders = {model.id: model.folder for model in found.values()}
     written = []
     for key in _claim(rows, work, LOGGED_MODEL, folders, outcome.findings):
-        model, where = found[key], relative(folders[key], work.root)
-        uri = model_artifacts(batch.location(work.store), key)
-        uri, digest = _place(model.artifact_location, model.folder, uri, where, work, outcome)
+        model, uri = found[key], model_artifacts(batch.location(work.store), key)
+        place = place_of_model(work.root, model.folder, key, model.artifact_location, batch.old_location)
+        uri, digest = _place(place, uri, work, outcome)
         add_logged_model(rows, model, batch.target, uri)
         for name, history in model.metrics.items():
             add_model_points(rows, model, batch.target, name, _of_known_runs(rows, history, outcome.findings))
@@ -203,14 +209,12 @@ def _of_known_runs(rows: Rows, history: History, findings: Findings) -> Iterator
         yield [point for point in piece if point.run_id in known]
 
 
-def _place(old: str | None, folder: Path, uri: str, where: str, work: Work, outcome: Outcome) -> tuple[str, str]:
+def _place(place: SourcePlace, uri: str, work: Work, outcome: Outcome) -> tuple[str, str]:
     """Copy artifacts to their new place and return it with their digest; what lies in a store of its own stays."""
-    if old and is_remote(old):
-        return old, ""
-    source = folder / "artifacts"
-    if not source.is_dir() and old:
-        source = local_path(old)
-    copied = work.store.put(source, uri, f"{where}/artifacts", work.root, outcome.findings)
+    if place.remote:
+        return place.remote, ""
+    source = place.artifacts(outcome.findings)
+    copied = work.store.put(source, uri, place.where, work.root, outcome.findings)
     outcome.files += copied.files
     outcome.bytes += copied.bytes
     return uri, copied.digest

@@ -13,7 +13,7 @@ from cli.migrate.artifacts import ArtifactStore, digest_folder
 from cli.migrate.bounds import Bounds
 from cli.migrate.comparison import Comparison
 from cli.migrate.limits import Limits
-from cli.migrate.locations import is_remote
+from cli.migrate.locations import is_proxied, is_remote
 from cli.migrate.target import TargetError
 from shared.errors import UnreachableError
 from shared.settings import sqlalchemy_url
@@ -51,7 +51,8 @@ class Check:
     def artifacts(self, kind: str, key: str) -> None:
         """Compare the artifacts of an item with the digest that was taken when they were copied."""
         uri, digest = self.done.targets[kind][key], self.done.digests[kind][key]
-        if (digest and not is_remote(uri)) or (self.store.folder is not None and uri.startswith(self.store.root)):
+        sent = is_remote(uri) or is_proxied(uri)
+        if (digest and not sent) or (self.store.folder is not None and uri.startswith(self.store.root)):
             held = digest_folder(self.store.path_of(uri))
             if digest or held.digest:
                 self.comparison.compare("artifact folder", key, [digest], [held.digest] if held.digest else None)

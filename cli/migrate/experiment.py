@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import read_values, subfolders
+from cli.migrate.folders import is_led_outside, read_values, subfolders
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
 from cli.migrate.origin import Origin
@@ -79,6 +79,8 @@ def _datasets(folder: ExperimentFolder, root: Path, limits: Limits, findings: Fi
     found: dict[tuple[str, str], Dataset] = {}
     for name in subfolders(folder.path / "datasets"):
         path = folder.path / "datasets" / name
+        if is_led_outside(path, root, relative(path, root), "data set", findings):
+            continue
         meta = read_meta(path / META)
         fields = Fields(meta, relative(path, root), "data set", findings)
         dataset = _dataset(name, fields, limits)

@@ -48,8 +48,19 @@ def leads_outside(path: Path, root: Path) -> bool:
         return True
 
 
+def is_led_outside(path: Path, root: Path, where: str, kind: str, findings: Findings) -> bool:
+    """Tell (and note) whether a folder, or the one that it lies in, is a link that leads out of the source."""
+    outside = leads_outside(path, root) or leads_outside(path.parent, root)
+    if outside:
+        findings.quarantined(where, kind, "a symbolic link that leads out of the source or nowhere")
+    return outside
+
+
 def value_files(folder: Path, where: str, kind: str, findings: Findings, root: Path) -> Iterator[Entry]:
     """Yield the files below a folder of params, tags or metrics: a key with slashes is a path."""
+    if leads_outside(folder, root):
+        findings.quarantined(where, kind, "a symbolic link that leads out of the source or nowhere")
+        return
     taken: set[str] = set()
     for path, name in _files(str(folder), "", lambda name, why: findings.quarantined(f"{where}/{name}", kind, why)):
         key = printable(name)

@@ -166,7 +166,10 @@ def _batches(
         folders = planned.runs if kind == RUN else planned.logged_models
         left = [path for path in folders if path.name not in done]
         for begin in range(0, len(left), size):
-            yield Batch(kind, planned.experiment.id, number, datasets, left[begin : begin + size])
+            yield Batch(
+                kind, planned.experiment.id, number, datasets, left[begin : begin + size],
+                planned.experiment.artifact_location,
+            )  # fmt: skip
 
 
 def _covered(writer: Writer, plan: Plan) -> list[Registered]:

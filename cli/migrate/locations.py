@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-REMOTE = re.compile(r"^(?!file:|models:|runs:)[a-zA-Z][a-zA-Z0-9+.\-]+:/")
-RUN_PART = re.compile(r"/(?P<id>[^/]+)/artifacts(?P<rest>/.*)?$")
-LOGGED_PART = re.compile(r"/models/(?P<id>m-[^/]+)/artifacts(?P<rest>/.*)?$")
+REMOTE = re.compile(r"^(?!file:|models:|runs:|mlflow-artifacts:)[a-zA-Z][a-zA-Z0-9+.\-]+:/")
+PROXIED = "mlflow-artifacts"
+SERVED = "mlartifacts"  # where `mlflow server` keeps what goes through it, unless it is told otherwise
+RUN_PART = re.compile(r"(?=/(?P<id>[^/]+)/artifacts(?P<rest>/.*)?$)")  # matches may overlap
+LOGGED_PART = re.compile(r"(?=/models/(?P<id>m-[^/]+)/artifacts(?P<rest>/.*)?$)")
 
 
 def is_remote(uri: str) -> bool:
@@ -19,10 +21,20 @@ def is_remote(uri: str) -> bool:
     return bool(REMOTE.match(uri))
 
 
-def local_path(uri: str) -> Path:
-    """Return the path that a local URI means, on the machine that wrote it."""
+def is_proxied(uri: str) -> bool:
+    """Tell whether MLflow's server kept the files of a URI in a folder of its own."""
+    return uri.startswith(f"{PROXIED}:")
+
+
+def local_path(uri: str, root: Path) -> Path:
+    """Return the path that a URI means which is not remote; `root` is the FileStore's, absolute.
+
+    What is relative counts from the folder that the store lies in, where MLflow was started: `mlartifacts`, too.
+    """
     parts = urlsplit(uri)
-    return Path(unquote(parts.path)) if parts.scheme == "file" else Path(uri)
+    if parts.scheme == PROXIED:
+        return root.parent / SERVED / unquote(parts.path).lstrip("/")
+    return root.parent / (unquote(parts.path) if parts.scheme == "file" else uri)
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,16 @@ def model_artifacts(experiment_location: str, model_id: str) -> str:
     return f"{experiment_location.rstrip('/')}/models/{model_id}/artifacts"
 
 
-def inside_run(uri: str) -> tuple[str, str] | None:
-    """Return the run and the path below its artifacts that a local URI names, if it names such."""
-    found = RUN_PART.search(local_path(uri).as_posix().rstrip("/"))
-    return (found["id"], found["rest"] or "") if found else None
+def inside_run(uri: str) -> list[tuple[str, str]]:
+    """Return the runs, with the path below their artifacts, that a URI may name: other folders are called so, too."""
+    return _inside(RUN_PART, uri)
 
 
-def inside_logged_model(uri: str) -> tuple[str, str] | None:
-    """Return the logged model and the path below its artifacts that a local URI names, if it names such."""
-    found = LOGGED_PART.search(local_path(uri).as_posix().rstrip("/"))
-    return (found["id"], found["rest"] or "") if found else None
+def inside_logged_model(uri: str) -> list[tuple[str, str]]:
+    """Return the logged models, with the path below their artifacts, that a URI may name."""
+    return _inside(LOGGED_PART, uri)
+
+
+def _inside(part: re.Pattern[str], uri: str) -> list[tuple[str, str]]:
+    path = local_path(uri, Path("/")).as_posix().rstrip("/")
+    return [(found["id"], found["rest"] or "") for found in part.finditer(path)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import read_values
+from cli.migrate.folders import is_led_outside, read_values
 from cli.migrate.history import History, find_histories
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
@@ -39,6 +39,8 @@ class LoggedModel:
 def read_logged_model(path: Path, root: Path, limits: Limits, findings: Findings) -> LoggedModel | None:
     """Read a logged model, None (and a finding) if it stays behind."""
     where, meta = relative(path, root), read_meta(path / META)
+    if is_led_outside(path, root, where, "logged model", findings):
+        return None
     if meta.is_empty or not MODEL_ID.fullmatch(path.name):
         reason = "; ".join(meta.problems) or "the folder's name is no model id"
         findings.quarantined(where, "logged model", reason)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import read_values, value_files
+from cli.migrate.folders import is_led_outside, read_values, value_files
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
 from cli.migrate.origin import Origin
@@ -13,6 +13,7 @@ from cli.migrate.tree import META, relative, strange_folders, version_folders
 
 STAGES = {name: name for name in ("None", "Staging", "Production", "Archived")}
 STATUSES = {1: "PENDING_REGISTRATION", 2: "FAILED_REGISTRATION", 3: "READY"}
+FORBIDDEN = set("/:")
 PRODUCTION, CHAMPION = "Production", "champion"
 
 
@@ -65,11 +66,13 @@ class Registered:
 def read_registered(path: Path, root: Path, limits: Limits, findings: Findings) -> Registered | None:
     """Read a registered model, None (and a finding) if it stays behind."""
     where, meta = relative(path, root), read_meta(path / META)
+    if is_led_outside(path, root, where, "registered model", findings):
+        return None
     if meta.missing and not version_folders(path):
         findings.quarantined(where, "registered model", "an empty folder: neither meta.yaml nor versions")
         return None
     fields = Fields(meta, where, "registered model", findings)
-    name = fields.text("name", limits.get("registered_models", "name")) or where.rsplit("/", 1)[-1]
+    name = _name(fields, where.rsplit("/", 1)[-1], limits)
     if meta.problems:
         fields.repaired(f"{'; '.join(meta.problems)}: the model goes through as {name!r}")
     for stranger in strange_folders(path):
@@ -91,9 +94,20 @@ def read_registered(path: Path, root: Path, limits: Limits, findings: Findings) 
     return model
 
 
+def _name(fields: Fields, folder: str, limits: Limits) -> str:
+    """Return a model's name: the folder's, where meta.yaml says none or one that MLflow refuses, for it makes paths."""
+    name, own = fields.text("name", limits.get("registered_models", "name")), folder.replace(":", "_")
+    if name and (FORBIDDEN & set(name) or name in {".", ".."}):
+        fields.repaired(f"its name {name[:100]!r} is one that MLflow refuses: the model goes through as {own!r}")
+        return own
+    return name or own
+
+
 def _version(number: int, path: Path, root: Path, limits: Limits, findings: Findings) -> Version | None:
     where, meta = relative(path, root), read_meta(path / META)
     fields = Fields(meta, where, "model version", findings)
+    if is_led_outside(path, root, where, "model version", findings):
+        return None
     source = fields.text("source", limits.get("model_versions", "source"))
     if not source:
         reason = "; ".join(meta.problems) or "it has no source"

@@ -129,12 +129,11 @@ class Writer:
         """Return where a version's files are now."""
         if uri is None or is_remote(uri) or uri.startswith(("models:", "runs:")):
             return uri
-        for kind, place in ((LOGGED_MODEL, inside_logged_model(uri)), (RUN, inside_run(uri))):
-            if place and (base := records.target_of(cursor, self.source, kind, place[0])):
-                return base + place[1]
-        folder = local_path(uri)
-        if not folder.is_absolute():
-            folder = self.root.parent / folder
+        for kind, places in ((LOGGED_MODEL, inside_logged_model(uri)), (RUN, inside_run(uri))):
+            for key, rest in places:
+                if base := records.target_of(cursor, self.source, kind, key):
+                    return base + rest
+        folder = local_path(uri, self.root)
         new = Locations(self.store.root).version(model.name, version.number)
         if folder.is_dir() and self.store.put(folder, new, version.where, folder, self.findings).files:
             return new

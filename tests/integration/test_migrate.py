@@ -130,6 +130,44 @@ def test_layouts_of_older_lines(tmp_path: Path, target: Database) -> None:
     assert (Path(str(champion.source)) / "MLmodel").read_text() == "flavors: {}\n"
 
 
+def elsewhere(folder: Path, run_id: str, place: Path, **meta: object) -> Path:
+    """Write a run whose artifacts lie in another place, as MLflow does: its own folder is there and empty."""
+    made = run(folder, run_id, **meta)
+    (place / run_id).mkdir(parents=True)
+    (made / "artifacts").rename(place / run_id / "artifacts")
+    (made / "artifacts").mkdir()
+    return made
+
+
+def test_artifacts_that_lie_beside_the_store_are_copied(tmp_path: Path, target: Database) -> None:
+    root, nas = tmp_path / "mlruns", tmp_path / "nas" / "artifacts"
+    first = experiment(root, "1", "elsewhere", artifact_location=f"{nas.as_uri()}/1")
+    own = elsewhere(first, "a" * 32, nas / "1", artifact_uri=f"{nas.as_uri()}/1/{'a' * 32}/artifacts")
+    (elsewhere(first, "b" * 32, nas / "1") / "meta.yaml").write_text("")
+    second = experiment(root, "2", "through a server", artifact_location="mlflow-artifacts:/2")
+    uri = f"mlflow-artifacts:/2/{'c' * 32}/artifacts"
+    elsewhere(second, "c" * 32, tmp_path / "mlartifacts" / "2", artifact_uri=uri)
+    third = experiment(root, "3", "gone", artifact_location="file:///nowhere/3")
+    for key in "de":
+        elsewhere(third, key * 32, tmp_path / "lost", artifact_uri=f"file:///nowhere/3/{key * 32}/artifacts")
+    value(experiment(root, "4", "remote", artifact_location="s3://bucket/4") / ("f" * 32), "meta.yaml", "")
+    version(model(root, "m"), 1, own, source=f"{nas}/1/{own.name}/artifacts/note.txt")
+    rehearsal = json.loads(baton_migrate(root, target, "--dry-run", "--json").stdout)
+    done = baton_migrate(root, target, "--json", verify="full")
+    assert done.returncode == 5, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["verification"]["differences"] == []
+    for found in (rehearsal, report):
+        lost = [(item["path"], item["reason"]) for item in found["findings"] if item["action"] == "quarantined"]
+        assert [(path, "/nowhere/3, which is not there" in reason) for path, reason in lost] == [("3", True)]
+    assert rehearsal["found"]["artifact file"] == report["written"]["artifact file"] == 3
+    uris = {key: str(target.client.get_run(key * 32).info.artifact_uri) for key in "abcf"}
+    notes = {key: (Path(uris[key]) / "note.txt").read_text() for key in "abc"}
+    assert notes == {key: f"artifact of {key * 32}" for key in "abc"}
+    assert uris["f"] == f"s3://bucket/4/{'f' * 32}/artifacts"
+    assert target.client.get_model_version("m", "1").source == f"{uris['a']}/note.txt"
+
+
 @pytest.fixture
 def used(tmp_path: Path, target: Database) -> Path:
     """Put an experiment and a model into the target whose names the source has too; return the source."""
