@@ -1,5 +1,6 @@
 """Nothing unverified serves: unpack, load, warm up, and compare with the golden answers before a model may answer."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from shared.errors import BundleError
 class VerifiedModel:
     """A model that gave the answers it gave when it was trained. Durations in milliseconds.
 
-    `example` is a row that it takes: what is typical of each input on its own, so that it is nobody's row.
+    `example` is a row that it takes: what is typical of each input on its own, so that it is nobody's row. `row_s` is
+    the processor time in seconds that a golden row took among all others; infinite where nobody measured it.
     """
 
     manifest: Manifest
@@ -26,6 +28,7 @@ class VerifiedModel:
     load_ms: float
     verify_ms: float
     example: Mapping[str, Any] = field(default_factory=dict)
+    row_s: float = math.inf
 
 
 def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = False) -> VerifiedModel:
@@ -39,10 +42,10 @@ def verify(archive: Path, folder: Path, digest: str, *, allow_pyfunc: bool = Fal
     loaded = runtime.load(folder, manifest, allow_pyfunc=allow_pyfunc)
     after_load = time.perf_counter()
     golden = read_golden(folder)
-    check_golden(loaded, manifest, golden)
+    row_s = check_golden(loaded, manifest, golden)
     done = time.perf_counter()
     example = {name: value for name, values in golden.columns.items() if (value := _typical(values)) is not None}
-    return VerifiedModel(manifest, loaded, (after_load - started) * 1e3, (done - after_load) * 1e3, example)
+    return VerifiedModel(manifest, loaded, (after_load - started) * 1e3, (done - after_load) * 1e3, example, row_s)
 
 
 def _typical(values: list[Any]) -> Any:
@@ -50,15 +53,17 @@ def _typical(values: list[Any]) -> Any:
     return median_low(known) if (known := [value for value in values if value is not None]) else None
 
 
-def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> None:
-    """Compare a model's answers with the recorded ones, all rows at once and one row alone."""
+def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> float:
+    """Compare a model's answers with the recorded ones, one row alone and all rows at once; return `row_s`."""
     try:
         columns = manifest.arrays(golden.columns)
     except (KeyError, ValueError, TypeError) as error:
         raise BundleError(f"the golden rows do not fit the model's inputs: {error}", "schema") from error
     try:
         model.predict({name: values[:1] for name, values in columns.items()})
+        started = time.thread_time()
         answer = model.predict(columns)
+        took_s = time.thread_time() - started
     except Exception as error:  # whatever a library raises for rows that it cannot take
         if runtime.is_hosts(error):
             raise
@@ -66,6 +71,7 @@ def check_golden(model: runtime.Runtime, manifest: Manifest, golden: Golden) -> 
     difference = disagreement(answer, _recorded(golden), manifest.tolerance)
     if difference is not None:
         raise BundleError(f"the model no longer gives its golden answers: {difference}", "golden")
+    return took_s / max(len(golden.predictions), 1)
 
 
 def _recorded(golden: Golden) -> runtime.Prediction:

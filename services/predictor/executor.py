@@ -26,7 +26,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _inline_rows: dict[int, int] = {}
-"""How many rows a model, by its id, is known to answer within `INLINE_S`; nothing is known before its first answer."""
+"""How many rows a model, by its id, is known to answer within `INLINE_S`: at first from its verification."""
 
 
 class Executor:
@@ -85,7 +85,9 @@ class Executor:
 
 def is_quick(model: VerifiedModel, columns: Columns | None = None) -> bool:
     """Tell whether an answer takes so little that it is made where it is asked for: for some rows, or for any."""
-    return (1 if columns is None else count(columns)) <= _inline_rows.get(id(model), 0)
+    if (rows := _inline_rows.get(id(model))) is None:
+        rows = _note(model, _fit(1, model.row_s) if model.manifest.runtime == "onnx" else 0)
+    return (1 if columns is None else count(columns)) <= rows
 
 
 def predicted(model: VerifiedModel, columns: Columns) -> Prediction:
@@ -108,11 +110,20 @@ def _timed(model: VerifiedModel, columns: Columns) -> Prediction:
 
 def _learn(model: VerifiedModel, rows: int, took_s: float) -> None:
     """Note what rows cost. What was quick says how many may be; what was not never raises what is known."""
-    fit = min(int(rows * INLINE_S / max(took_s, 1e-9)), ROWS_INLINE)
+    fit = _fit(rows, took_s)
+    _note(model, fit if took_s <= INLINE_S else min(fit, _inline_rows.get(id(model), 0)))
+
+
+def _fit(rows: int, took_s: float) -> int:
+    return min(int(rows * INLINE_S / max(took_s, 1e-9)), ROWS_INLINE)
+
+
+def _note(model: VerifiedModel, rows: int) -> int:
     key = id(model)
     if key not in _inline_rows:
         weakref.finalize(model, _inline_rows.pop, key, None)
-    _inline_rows[key] = fit if took_s <= INLINE_S else min(fit, _inline_rows.get(key, 0))
+    _inline_rows[key] = rows
+    return rows
 
 
 def _answer(model: VerifiedModel, columns: Columns) -> Prediction:

@@ -49,7 +49,7 @@ class Worker:
     def __init__(self, settings: PredictorSettings) -> None:
         self.settings = settings
         self.slots = Slots(settings.default_model, settings.models, are_lazy=settings.loading == "lazy")
-        self.executor = Executor(settings.max_batch_rows)
+        self.executor = Executor(settings.max_batch_rows, max_waiting=max(1, settings.max_requests // 4))
         self.gate = Gate(settings.max_requests)
         self.meters = Meters()
         self.broker = make_broker(settings, "predictor")

@@ -1,6 +1,7 @@
 """Where predictions run: what costs time never runs on the loop, and a model that is slow or hangs is slow alone."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -72,16 +73,27 @@ def compiled(tmp_path: Path) -> VerifiedModel:
 
 
 def running(model: VerifiedModel, runtime: Busy | Hanging, kind: RuntimeKind = "onnx") -> VerifiedModel:
-    return replace(model, runtime=runtime, manifest=model.manifest.model_copy(update={"runtime": kind}))
+    manifest = model.manifest.model_copy(update={"runtime": kind})
+    return replace(model, runtime=runtime, manifest=manifest, row_s=math.inf)
 
 
 def rows(number: int) -> Columns:
     return {"x": np.ones(number), "y": np.ones(number)}
 
 
+def test_what_verification_measured_counts_from_the_first_request_on(compiled: VerifiedModel) -> None:
+    assert 0 < compiled.row_s < 1
+    for row_s, most in ((1e-9, ROWS_INLINE), (0.0004, 2), (0.002, 0), (math.inf, 0)):
+        model = replace(compiled, row_s=row_s)
+        assert is_quick(model) == (most > 0)
+        assert is_quick(model, rows(max(most, 1))) == (most > 0)
+        assert not is_quick(model, rows(most + 1))
+
+
 async def test_a_quick_model_answers_on_the_loop_once_it_is_known_to_be_quick(
     executor: Executor, compiled: VerifiedModel
 ) -> None:
+    compiled = replace(compiled, row_s=math.inf)
     assert not is_quick(compiled), "nobody knows before the first answer"
     for number in (1, ROWS_INLINE):
         assert (await executor.predict(compiled, rows(number))).values == [1.0] * number
