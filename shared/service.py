@@ -46,6 +46,13 @@ def make_broker(settings: ServiceSettings, name: str) -> NatsBroker:
     )
 
 
+async def start_broker(broker: NatsBroker) -> None:
+    """Begin to consume; when this returns, the server knows of every subscription, and what is said then is heard."""
+    await broker.start()
+    with suppress(NatsError):  # a server that went away is told again when it is back
+        await broker.connection.flush()
+
+
 async def stop_broker(broker: NatsBroker) -> None:
     """Stop consuming; a server that is away cannot be taken leave of."""
     with suppress(NatsError):

@@ -31,7 +31,7 @@ from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import ForbiddenError, UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
-from shared.service import document_publishes, end_on_failure, make_broker, stop_broker
+from shared.service import document_publishes, end_on_failure, make_broker, start_broker, stop_broker
 from shared.streams import prepare
 from shared.telemetry import logger
 from shared.verification import verify
@@ -132,7 +132,7 @@ class Worker:
         try:
             await self._bus.open(deadline_s)
             await prepare(self._bus.js, self.settings)
-            await self.broker.start()
+            await start_broker(self.broker)
         except (UnreachableError, ForbiddenError, NatsError, OSError) as error:
             if isinstance(error, ForbiddenError) and not self.slots.served:
                 raise  # nothing is lost by saying so at once; who serves from the cache goes on

@@ -44,7 +44,7 @@ from shared.consumers import keep_alive
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.keys import Keys
 from shared.registry import Registry
-from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, stop_broker
+from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, start_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import prepare
 from shared.tracing import tracing
@@ -96,7 +96,7 @@ class Parts:
         await self.bus.open(START_DEADLINE_S)
         await prepare(self.bus.js, self.settings)
         await migrate(self.database, with_triggers=self.settings.capture == "triggers")
-        await self.broker.start()
+        await start_broker(self.broker)
         pulling = [one for one in self.broker.subscribers if isinstance(one, PullStreamSubscriber)]
         tasks = [asyncio.create_task(self.relay.run()), asyncio.create_task(keep_alive(pulling))]
         for task in tasks:

@@ -24,7 +24,7 @@ from shared.errors import BatonError
 from shared.event import Stream
 from shared.events import RunFailed, RunFinished, RunProgress, RunStarted
 from shared.registry import Registry
-from shared.service import asyncapi_page, document_publishes, make_broker, stop_broker
+from shared.service import asyncapi_page, document_publishes, make_broker, start_broker, stop_broker
 from shared.streams import prepare
 from shared.telemetry import configure_logging
 from shared.tracing import tracing
@@ -80,7 +80,7 @@ def create_app(settings: TrainerSettings | None = None) -> Starlette:
         await asyncio.to_thread(trainer.children.warm_up)
         await trainer.bus.open(START_S)
         await prepare(trainer.bus.js, settings)
-        await trainer.broker.start()
+        await start_broker(trainer.broker)
         yield
         trainer.children.stop()
         await stop_broker(trainer.broker)
