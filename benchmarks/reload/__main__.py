@@ -4,8 +4,10 @@
         [--sync always]
 
 A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
-are real. `again` promotes two versions by turns, `fresh` versions that no predictor has seen until they are prefetched.
-MLServer is told to load each version; it has a fifth of the promotions, for each takes long.
+are real. A request has so many rows that the load generator's core, which registry and bus share, has room for these:
+with one row each, promotions would wait for the load generator. `again` promotes two versions by turns, `fresh` some
+that no predictor has seen until they are prefetched. MLServer is told to load each version; it has a fifth of the
+promotions, for each takes long.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -31,10 +33,11 @@ from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
 
-CONNECTIONS = 16
+CONNECTIONS = 8
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
+ROWS = {"logistic-regression": 8, "forest": 1}  # of a request: the load is to leave room on its core
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
 
@@ -70,6 +73,7 @@ def loading(system: str, two: Two, port: int, rate: float) -> Iterator[Loading]:
         "port": port,
         "model": two.name,
         "questions": str(two.folder / "questions.json"),
+        "rows": ROWS[two.name],
         "rate": rate,
     }
     task |= {"connections": CONNECTIONS, "core": LOAD_CORE, "into": str(into)}
@@ -86,7 +90,7 @@ def loading(system: str, two: Two, port: int, rate: float) -> Iterator[Loading]:
 def capacity(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
     """Return how many requests per second are answered if nobody waits between them."""
     task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
-    task |= {"connections": CONNECTIONS, "rows": 1, "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
+    task |= {"connections": CONNECTIONS, "rows": ROWS[two.name], "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
     command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
     return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
 
@@ -117,6 +121,7 @@ def row(system: str, two: Two, kind: str, blocks: Blocks, *, answered: np.ndarra
         "model": two.name,
         "bundles": kind,
         "promotions": blocks.promotions,
+        "rows": ROWS[two.name],
         "rps": round(len(answered) / (answered[-1, 0] - answered[0, 0])),
         "requests": len(answered),
         "failed": wrong["failures"],

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
@@ -31,15 +31,21 @@ from benchmarks.serving.load import CLOSE
 VERSION = {"baton": "version", "mlserver": "model_version"}  # how an answer names what made it
 BACKLOG_S = 30.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Task:
-    """What to ask where, how many requests per second, over how many connections, on which core."""
+    """What to ask where, how many rows in a request, how many requests a second, over how many connections, from where.
+
+    `core` is what it runs on; `into` is the file for what was answered.
+    """
 
     system: str
     port: int
     model: str
     questions: str
+    rows: int
     rate: float
     connections: int
     core: int
@@ -117,31 +123,36 @@ class Load:
 
 def check(task: Task, outcome: Outcome, answers: list[list[float]]) -> Found:
     """Compare every answer with what the version that it names answers; versions with even numbers come first."""
+    right = [pieces(each, task.rows) for each in answers]
     found = Found(failed=list(outcome.lost))
     for each in outcome.answers:
         if not each.head.lower().startswith(b"http/1.1 200"):
             found.failed.append(f"{each.head[:40]!r} {each.body[:200]!r}")
             continue
-        version, probability = named(task.system, each)
+        version, probabilities = named(task.system, each)
         found.versions.add(version)
-        if abs(probability - answers[int(version) % 2][each.question]) > CLOSE:
+        if not np.allclose(probabilities, right[int(version) % 2][each.question], rtol=0, atol=CLOSE):
             found.mismatched.append(f"version {version}: {each.body[:200]!r}")
         found.answered.append((each.asked, each.answered - each.asked))
     return found
 
 
-def named(system: str, each: Answered) -> tuple[str, float]:
-    """Return the version that an answer names, and its probability of class 1."""
+def named(system: str, each: Answered) -> tuple[str, list[float]]:
+    """Return the version that an answer names, and its probabilities of class 1."""
     answer: Any = orjson.loads(each.body)
-    (probability,) = DIALECTS[system].read(answer)
-    return answer[VERSION[system]], probability
+    return answer[VERSION[system]], DIALECTS[system].read(answer)
+
+
+def pieces(values: list[T], count: int) -> list[list[T]]:
+    """Return values in the same order, so many at a time."""
+    return [values[at : at + count] for at in range(0, len(values), count)]
 
 
 def run(task: Task, until: int) -> Found:
     """Ask until there is something to read from `until`, then check what came."""
     known, outcome = json.loads(Path(task.questions).read_text()), Outcome()
     rows = [dict(zip(known["names"], row, strict=True)) for row in known["rows"]]
-    requests = [DIALECTS[task.system].request([row], task.model) for row in rows]
+    requests = [DIALECTS[task.system].request(each, task.model) for each in pieces(rows, task.rows)]
     connections = [Connection(task.port, requests, outcome) for _ in range(task.connections)]
     sys.stdout.write("ready\n")
     sys.stdout.flush()

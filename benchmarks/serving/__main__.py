@@ -3,7 +3,9 @@
     ./task bench -- serving [--seconds 4] [--rounds 3] [--systems baton limit ...]
 
 One worker on one core, the load on the other; single rows over 1 and 16 connections, and 1,000 rows in one request.
-Every system starts with the same fitted pipelines; an answer that differs from scikit-learn's is an error.
+Every system starts with the same fitted pipelines, and first has to answer as scikit-learn does; every later answer
+that does not is an error. Of kind `limit` are onnxruntime behind a bare ASGI application (`limit`), such an application
+with a constant answer, and onnxruntime with neither HTTP nor JSON.
 Writes `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -20,9 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.results import Report, machine, ratios, write
+from benchmarks.serving.dialects import DIALECTS
+from benchmarks.serving.load import CLOSE, SINGLE_ROWS
 from benchmarks.serving.models import MANY_ROWS, RECIPES, Model, make
-from benchmarks.serving.systems import KINDS, LOAD_CORE, Serving, installed, serve
+from benchmarks.serving.systems import KINDS, LOAD_CORE, ONE_ANSWER, SERVER_CORE, Serving, installed, serve
 
 WARM_UP_S = 1.0
 ASKED = ((1, 1), (16, 1), (1, MANY_ROWS))  # connections, rows in a request
@@ -42,14 +48,38 @@ def measure(model: Model, chosen: Chosen) -> Report:
     report = Report()
     with ExitStack() as stack:
         started = [stack.enter_context(serve(system, model)) for system in chosen.systems]
+        for each in started:
+            check(each)
         for connections, rows in ASKED:
-            turns: dict[str, list[dict[str, Any]]] = {each.system: [] for each in started}
+            asked = [each for each in started if rows == 1 or each.system not in ONE_ANSWER]
+            turns: dict[str, list[dict[str, Any]]] = {each.system: [] for each in asked}
             for _ in range(chosen.rounds):
-                for each in started:
+                for each in asked:
                     turns[each.system].append(loaded(each, connections, rows, chosen.seconds))
-            found = [row(each, connections, turns[each.system]) for each in started]
+            found = [row(each, connections, turns[each.system]) for each in asked]
+            if connections == 1:
+                found.append(alone(model, rows, chosen.seconds))
             (report.serving if rows == 1 else report.batch).extend(found)
     return report
+
+
+def check(serving: Serving) -> None:
+    """Ask every question once; end here if an answer is not scikit-learn's."""
+    known = json.loads(serving.questions.read_text())
+    dialect, name = DIALECTS[serving.system], serving.model.name
+    with httpx.Client(base_url=f"http://127.0.0.1:{serving.port}", timeout=30) as client:
+        for asked, right in zip(known["rows"][:SINGLE_ROWS], known["answers"], strict=False):
+            answer = client.post(dialect.path.format(model=name), json=dialect.ask([asked])).raise_for_status()
+            if abs(dialect.answer(answer.content)[0] - right) >= CLOSE:
+                raise SystemExit(f"{serving.system} answers {answer.text} to {asked}; scikit-learn {right}")
+
+
+def alone(model: Model, rows: int, seconds: float) -> dict[str, Any]:
+    """Return the line of the model without a server."""
+    task = {"onnx": str(model.onnx), "questions": str(model.questions), "rows": rows, "seconds": seconds}
+    command = [sys.executable, "-m", "benchmarks.serving.in_process", json.dumps(task | {"core": SERVER_CORE})]
+    figures = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return {"system": "onnxruntime", "kind": "limit", "model": model.name, "connections": 1, **figures}
 
 
 def loaded(serving: Serving, connections: int, rows: int, seconds: float) -> dict[str, Any]:
@@ -59,7 +89,7 @@ def loaded(serving: Serving, connections: int, rows: int, seconds: float) -> dic
         "model": serving.model.name,
         "port": serving.port,
         "core": LOAD_CORE,
-        "questions": str(serving.model.questions),
+        "questions": str(serving.questions),
         "connections": connections,
         "rows": rows,
         "seconds": seconds,

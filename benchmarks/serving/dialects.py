@@ -55,6 +55,7 @@ def _tensors(rows: list[Row]) -> Any:
 DIALECTS = {
     "baton": Dialect("/models/{model}/predict", _alone_or_all, _of_baton),
     "limit": Dialect("/", lambda rows: [list(row.values()) for row in rows], _second),
+    "constant": Dialect("/", lambda rows: [list(row.values()) for row in rows], _second),
     "mlflow": Dialect("/invocations", _split, lambda answer: _second(answer["predictions"])),
     "fastapi": Dialect("/predict", lambda rows: rows, _second),
     "bentoml": Dialect("/predict", lambda rows: {"rows": rows}, _second),

@@ -55,6 +55,11 @@ class Model:
         """Return what the load generator asks and expects."""
         return self.folder / "questions.json"
 
+    @property
+    def question(self) -> Path:
+        """Return the same for who gives one answer to everything: the first row, as often as there are rows."""
+        return self.folder / "question.json"
+
 
 def make(name: str, folder: Path) -> Model:
     """Fit a pipeline and write it down in every form."""
@@ -74,4 +79,5 @@ def make(name: str, folder: Path) -> Model:
     rows: list[Row] = [{str(key): value for key, value in row.items()} for row in chosen.to_dict("records")]
     answers = estimator.predict_proba(chosen)[:, 1].tolist()
     model.questions.write_text(json.dumps({"rows": rows, "answers": answers}))
+    model.question.write_text(json.dumps({"rows": rows[:1] * MANY_ROWS, "answers": answers[:1] * MANY_ROWS}))
     return model

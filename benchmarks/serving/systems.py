@@ -29,9 +29,10 @@ PROGRAMS = Path(sys.executable).parent
 PEERS = Path(".bench").absolute()
 HERE = Path(__file__).parent
 
-KINDS = {"baton": "baton", "limit": "limit"} | dict.fromkeys(
+KINDS = {"baton": "baton", "limit": "limit", "constant": "limit"} | dict.fromkeys(
     ["mlflow", "fastapi", "bentoml", "litserve", "mlserver"], "peer"
 )
+ONE_ANSWER = {"constant"}  # they have one answer to everything
 APART = {"bentoml", "litserve", "mlserver"}  # they want environments of their own
 
 
@@ -44,6 +45,11 @@ class Serving:
     port: int
     process: psutil.Process
     start_s: float
+
+    @property
+    def questions(self) -> Path:
+        """Return what it is asked, and the right answers."""
+        return self.model.question if self.system in ONE_ANSWER else self.model.questions
 
     def resident_mb(self) -> float:
         """Return the resident memory of its processes together."""
@@ -62,6 +68,12 @@ def _uvicorn(app: str, port: int, model: Path) -> Command:
 
 def _limit(model: Model, port: int) -> Command:
     return _uvicorn("benchmarks.serving.limit:create_app", port, model.onnx)
+
+
+def _constant(model: Model, port: int) -> Command:
+    command, _ = _uvicorn("benchmarks.serving.constant:create_app", port, model.onnx)
+    (first, *_) = json.loads(model.question.read_text())["answers"]
+    return command, {"BENCH_ANSWER": json.dumps([[1 - first, first]])}
 
 
 def _fastapi(model: Model, port: int) -> Command:
@@ -99,6 +111,7 @@ def _mlserver(model: Model, port: int) -> Command:
 
 COMMANDS: dict[str, Callable[[Model, int], Command]] = {
     "limit": _limit,
+    "constant": _constant,
     "mlflow": _mlflow,
     "fastapi": _fastapi,
     "bentoml": _bentoml,

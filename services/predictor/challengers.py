@@ -28,10 +28,11 @@ class Challengers:
         self._prefetches = asyncio.Semaphore(PREFETCHES)
         self._begun: set[asyncio.Task[Any]] = set()
 
-    def ready(self, model: str, digest: str) -> bool:
-        """Say whether a bundle is verified and at hand."""
+    def at_hand(self, model: str, digest: str) -> VerifiedModel | None:
+        """Return a bundle that was verified before, None if it has to be waited for."""
         task = self._kept[model].get(digest)
-        return task is not None and task.done()
+        is_there = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if task is not None and is_there else None
 
     def forget(self, model: str) -> None:
         """Keep nothing of a model in memory."""

@@ -90,6 +90,7 @@ class Follower:
             self._wanted[model] = change
             if overtaken := self._getting.get(model):
                 overtaken.cancel()
+            self._serve_at_once(model, change)
             self._begin(model, change, attempt=1)
 
     async def wake(self, model: str) -> None:
@@ -166,9 +167,17 @@ class Follower:
         slot.announce(promoted)
         self._reporter.known(slot.model, promoted)
 
+    def _serve_at_once(self, model: str, change: Change) -> None:
+        """Serve what is at hand in the call that brought the news: each task in between waits for busy requests."""
+        if self._stopping or isinstance(change, ModelWithdrawn) or self._slots.of(model).is_lazy:
+            return
+        if verified := self._challengers.at_hand(model, change.bundle.digest):
+            with about(model, change):
+                self._serve(change, _champion(model, change, verified), prefetched=True)
+
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
-        """Serve a version; return False if it failed, or if a newer change came meanwhile."""
-        prefetched = self._challengers.ready(model, promoted.bundle.digest)
+        """Serve a version, if it is not served yet; return False if it failed, or if a newer change came meanwhile."""
+        prefetched = self._challengers.at_hand(model, promoted.bundle.digest) is not None
         try:
             verified = await self._got(model, promoted)
         except BundleError as error:

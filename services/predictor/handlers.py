@@ -29,6 +29,9 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     Both consumers are the worker's own, and the server forgets them when it is gone. Champions are one consumer for
     both of their subjects, because only together they are in order. A change is acknowledged when the follower took
     note of it: who dies before it was applied hears of it again at the next start.
+
+    Changes are also overheard as they pass, which is sooner than the stream has them on its disk. The registry has
+    committed them by then, and their generations say what is news, whichever way they come first.
     """
     router = NatsRouter(middlewares=[Acknowledge])
     champions = router.subscriber(
@@ -50,13 +53,10 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
         title=RunFinished.type,
     )
 
-    # The subject tells the two facts apart: a malformed promotion must not be taken for a withdrawal.
-    @champions(filter=is_of(ModelPromoted))
     async def on_promoted(event: ModelPromoted, msg: NatsMessage) -> None:
         """Serve the new champion of a model."""
         follower.follow(model_name(subject(msg)), event)
 
-    @champions(filter=is_of(ModelWithdrawn))
     async def on_withdrawn(event: ModelWithdrawn, msg: NatsMessage) -> None:
         """Serve nothing for a model."""
         follower.follow(model_name(subject(msg)), event)
@@ -73,7 +73,12 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
             log.warning("a change of a champion was missed: reading again", model=model, generation=event.generation)
             await read_again(champions)
 
+    # The subject tells the two facts apart: a malformed promotion must not be taken for a withdrawal.
+    champions(on_promoted, filter=is_of(ModelPromoted))
+    champions(on_withdrawn, filter=is_of(ModelWithdrawn))
     broker.include_router(router)
+    overhear(broker, ModelPromoted.all_subjects(), on_promoted, title="model.promoted, overheard")
+    overhear(broker, ModelWithdrawn.all_subjects(), on_withdrawn, title="model.withdrawn, overheard")
     overhear(broker, ChampionWanted.all_subjects(), on_champion_wanted, title=ChampionWanted.type)
     return champions
 

@@ -33,12 +33,12 @@ class Model:
         run = RunFinished(request_id="r", run_id="r", version="0", metrics={}, bundle=ref)
         await self._bus.publish(run, self.name)
 
-    async def promote(self, ref: BundleRef, share: float) -> str:
+    async def promote(self, ref: BundleRef, share: float, expected_last: int | None = None) -> str:
         self._generation += 1
         version = str(self._generation)
         self.shares[version] = share
         promoted = ModelPromoted(version=version, bundle=ref, **self._change())
-        await self._bus.publish(promoted, self.name)
+        await self._bus.publish(promoted, self.name, expected_last=expected_last)
         return version
 
     async def withdraw(self) -> None:

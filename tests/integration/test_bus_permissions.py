@@ -142,6 +142,8 @@ MAY_HEAR = {
     **{f"{event.type}.>": {"client"} for event in CATALOGUE},
     "predictor.alive": {"client", "promoter"},
     "predictor.alive.>": set(),
+    "model.promoted.>": {"client", "predictor"},
+    "model.withdrawn.>": {"client", "predictor"},
     "model.serving.>": {"client", "promoter"},
     "model.rejected.>": {"client", "promoter"},
     "train.cancelled.>": {"client", "trainer"},

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from shared.bus import NatsBus
+from shared.errors import PromotionConflictError
 from shared.event import Stream
 from shared.events import BundleRef, ModelPromoted, ModelRejected, ModelServing, ModelWithdrawn
 from shared.follow import last_sequence
@@ -170,14 +171,36 @@ async def test_a_malformed_promotion_neither_stops_nor_withdraws(
 
 async def test_a_consumer_that_the_server_forgot_is_made_anew(predictor: Predictor, bus: NatsBus, model: Model) -> None:
     await model.serve(0.25)
-    for stream in (Stream.CHAMPIONS, Stream.LIFECYCLE):
-        for consumer in await bus.js.consumers_info(stream):
-            if not consumer.config.durable_name:
-                await bus.js.delete_consumer(stream, consumer.name)
-    started = monotonic()
+    before = {stream: await own_consumers(bus, stream) for stream in (Stream.CHAMPIONS, Stream.LIFECYCLE)}
+    for stream, names in before.items():
+        for name in names:
+            await bus.js.delete_consumer(stream, name)
+    async with asyncio.timeout(20):
+        for stream, names in before.items():
+            while len(await own_consumers(bus, stream) - names) < WORKERS:
+                await asyncio.sleep(0.1)
     await model.serve(0.75)
-    print(f"\nconsumers deleted; the next promotion served after {monotonic() - started:.1f} s")
     assert share_of(await asked(predictor, model)) == pytest.approx(0.75)
+    async with asyncio.timeout(20):  # they read what was overheard, too
+        while any(info.num_pending or info.num_ack_pending for info in await bus.js.consumers_info(Stream.CHAMPIONS)):
+            await asyncio.sleep(0.1)
+
+
+async def own_consumers(bus: NatsBus, stream: Stream) -> set[str]:
+    """Return the names of a stream's consumers that workers have for themselves."""
+    return {info.name for info in await bus.js.consumers_info(stream) if not info.config.durable_name}
+
+
+async def test_a_change_is_heard_before_the_stream_has_it(predictor: Predictor, bus: NatsBus, model: Model) -> None:
+    await model.serve(0.25)
+    ref, after = await model.bundle(0.75), await last_sequence(bus.js, Stream.LIFECYCLE)
+    with pytest.raises(PromotionConflictError):
+        await model.promote(ref, 0.75, expected_last=10**9)
+    await model.said(ModelServing, "2", after)
+    assert share_of(await asked(predictor, model)) == pytest.approx(0.75)
+    _, stored = await bus.last(ModelPromoted, model.name) or (0, None)
+    assert isinstance(stored, ModelPromoted)
+    assert stored.version == "1"
 
 
 async def test_a_killed_worker_is_replaced_and_its_index_used_again(predictor: Predictor, model: Model) -> None:

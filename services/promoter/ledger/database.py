@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
@@ -18,6 +19,7 @@ Connection: TypeAlias = psycopg2.extensions.connection
 Work = Callable[[RealDictCursor], Answer]
 
 RETRY_S = 0.2
+DEADLINE_S = 60.0
 # A server that vanished without a word is noticed within half a minute.
 ALIVE: dict[str, Any] = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
@@ -38,26 +40,26 @@ class Database:
         self._open: set[Connection] = set()
         self._closing = threading.Event()
 
-    async def run(self, work: Work[Answer], deadline_s: float = 60.0) -> Answer:
+    async def run(self, work: Work[Answer], deadline_s: float = DEADLINE_S) -> Answer:
         """Run `work(cursor)` as one transaction and return its result.
 
         It is repeated while the server is away, refuses a lock or finds a deadlock, so it must be safe to repeat; raise
         `UnreachableError` after `deadline_s` seconds.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._executor, self._patiently, work, deadline_s)
+        return await self._in_thread(partial(self._transaction, work), deadline_s)
 
     async def all(self, query: str, *values: object) -> list[dict[str, Any]]:
-        """Run one query as a transaction and return its rows."""
+        """Run one query, which is a transaction, and return its rows."""
 
         def read(cursor: RealDictCursor) -> list[dict[str, Any]]:
             cursor.execute(query, values or None)
             return [dict(row) for row in cursor.fetchall()]
 
-        return await self.run(read)
+        return await self._in_thread(partial(self._statement, read))
 
     async def do(self, query: str, *values: object) -> None:
-        """Run one statement as a transaction."""
-        await self.run(lambda cursor: cursor.execute(query, values))
+        """Run one statement, which is a transaction."""
+        await self._in_thread(partial(self._statement, lambda cursor: cursor.execute(query, values)))
 
     def close(self) -> None:
         """Finish what runs, wait for no server that is away, and close the connections."""
@@ -66,11 +68,14 @@ class Database:
         for connection in self._open:
             connection.close()
 
-    def _patiently(self, work: Work[Answer], deadline_s: float) -> Answer:
+    async def _in_thread(self, attempt: Callable[[], Answer], deadline_s: float = DEADLINE_S) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._patiently, attempt, deadline_s)
+
+    def _patiently(self, attempt: Callable[[], Answer], deadline_s: float) -> Answer:
         ends = time.monotonic() + deadline_s
         while True:
             try:
-                return self._transaction(work)
+                return attempt()
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 self._discard_broken()
                 if self._closing.wait(RETRY_S) or time.monotonic() > ends:
@@ -81,6 +86,17 @@ class Database:
     def _transaction(self, work: Work[Answer]) -> Answer:
         with self._connection() as connection, connection.cursor(cursor_factory=RealDictCursor) as cursor:
             return work(cursor)
+
+    def _statement(self, work: Work[Answer]) -> Answer:
+        """Do one statement without BEGIN and COMMIT, which would cross the wire twice more."""
+        connection = self._connection()
+        connection.autocommit = True
+        try:
+            with connection.cursor(cursor_factory=RealDictCursor) as cursor:
+                return work(cursor)
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
 
     def _connection(self) -> Connection:
         found: Connection | None = getattr(self._local, "connection", None)

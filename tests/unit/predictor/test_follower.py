@@ -175,11 +175,24 @@ async def test_models_do_not_wait_for_each_other_and_the_newest_change_wins(part
     await until(lambda: version(parts, "m") == "3", "the newest, though what it overtook is still being fetched")
     bus.held[slow.digest].set()
     await parts.follower.settled()
-    await until(lambda: parts.challengers.ready("m", slow.digest), "the overtaken one, which may be champion yet")
+    await until(
+        lambda: bool(parts.challengers.at_hand("m", slow.digest)), "the overtaken one, which may be champion yet"
+    )
     assert version(parts, "m") == "3"
     reports = await parts.reported(ModelServing, 2)
     versions = [event.version for model, event in reports if model == "m" and isinstance(event, ModelServing)]
     assert versions == ["3"], "nobody is served what was overtaken while it was fetched"
+
+
+async def test_what_is_at_hand_is_served_in_the_call_that_brings_the_news(parts: Parts) -> None:
+    challenger = await parts.bundle(0.25)
+    await parts.challengers.get("m", challenger)
+    parts.follower.follow("m", promoted(challenger, "1", 1))
+    assert version(parts, "m") == "1"
+    parts.follower.follow("m", promoted(challenger, "1", 1))
+    await parts.follower.settled()
+    reports = [event for _, event in await parts.reported(ModelServing, 1) if isinstance(event, ModelServing)]
+    assert [event.prefetched for event in reports] == [True], "once, though the news came twice"
 
 
 async def test_a_withdrawal_does_not_wait_for_what_it_withdraws(parts: Parts, bus: SlowBus) -> None:
@@ -220,10 +233,10 @@ async def test_a_challenger_that_hangs_holds_up_the_prefetch_of_no_other(parts: 
             run = RunFinished(request_id="r", run_id="r", version="1", metrics={}, bundle=ref)
             async with asyncio.timeout(10):
                 await broker.publish(run.model_dump(mode="json"), run.subject(model), stream=Stream.LIFECYCLE)
-        await until(lambda: parts.challengers.ready("other", quick.digest), "the other model's challenger")
-        assert not parts.challengers.ready("m", slow.digest)
+        await until(lambda: bool(parts.challengers.at_hand("other", quick.digest)), "the other model's challenger")
+        assert not parts.challengers.at_hand("m", slow.digest)
         await parts.follower.stop()
-    assert not parts.challengers.ready("m", slow.digest), "what is being fetched ends with the worker"
+    assert not parts.challengers.at_hand("m", slow.digest), "what is being fetched ends with the worker"
 
 
 async def test_so_many_challengers_are_prefetched_at_once(parts: Parts, bus: SlowBus) -> None:
@@ -312,10 +325,10 @@ async def test_what_cannot_be_restored_is_left_to_the_bus(parts: Parts) -> None:
 async def test_so_many_verified_models_are_kept_and_the_rest_is_loaded_again(parts: Parts) -> None:
     refs = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
     models = [await parts.challengers.get("m", ref) for ref in refs]
-    assert [parts.challengers.ready("m", ref.digest) for ref in refs] == [False, True, True]
+    assert [parts.challengers.at_hand("m", ref.digest) for ref in refs] == [None, *models[1:]]
     assert await parts.challengers.get("m", refs[1]) is models[1]
     assert await parts.challengers.get("m", refs[0]) is not models[0]
-    assert not parts.challengers.ready("m", refs[2].digest), "the one that was not needed longest leaves"
+    assert not parts.challengers.at_hand("m", refs[2].digest), "the one that was not needed longest leaves"
 
 
 async def test_a_challenger_that_failed_is_tried_again(parts: Parts, tmp_path: Path) -> None:
@@ -359,6 +372,6 @@ async def test_challengers_are_prefetched_for_the_models_served_here(tmp_path: P
     finished = RunFinished(request_id="r", run_id="r", version="0", metrics={}, bundle=ref)
     for model in ("m", "other"):
         await prefetch(model, finished, picky.challengers, picky.slots)
-    assert picky.challengers.ready("m", ref.digest)
-    assert not picky.challengers.ready("other", ref.digest)
+    assert picky.challengers.at_hand("m", ref.digest)
+    assert not picky.challengers.at_hand("other", ref.digest)
     assert picky.slots.models == ["m"]

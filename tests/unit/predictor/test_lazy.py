@@ -61,7 +61,7 @@ async def test_once_loaded_it_is_followed_without_being_asked_for(parts: Parts, 
         parts.challengers,
         parts.slots,
     )
-    assert parts.challengers.ready("m", later.digest)
+    assert parts.challengers.at_hand("m", later.digest)
     parts.follower.follow("m", promoted(later, "2", 2))
     await parts.follower.settled()
     assert parts.slots.champion("m").version == "2"

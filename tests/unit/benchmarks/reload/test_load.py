@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from benchmarks.connection import Outcome
-from benchmarks.reload.load import Found, Pace, Task, check, run
+from benchmarks.reload.load import Found, Pace, Task, check, pieces, run
 
 ANSWERS = [[0.25], [0.75]]  # of even versions, of odd ones
 ENOUGH = 20
@@ -26,7 +26,7 @@ def said(version: str, probability: float, status: bytes = b"200 OK") -> bytes:
 def task(folder: Path, port: int) -> Task:
     questions = folder / "questions.json"
     questions.write_text(json.dumps({"names": ["a"], "rows": [[1.0]], "answers": ANSWERS}))
-    return Task("baton", port, "m", str(questions), rate=1000.0, connections=2, core=0, into="")
+    return Task("baton", port, "m", str(questions), rows=1, rate=1000.0, connections=2, core=0, into="")
 
 
 @asynccontextmanager
@@ -114,6 +114,10 @@ def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:
         outcome.keep(question, head, body, asked=1.0, answered=1.5)
     found = check(task(tmp_path, 0), outcome, [[0.5, 0.9], [0.1, 0.1]])
     assert (len(found.mismatched), found.answered[0]) == (1, (1.0, 0.5))
+
+
+def test_a_request_has_so_many_rows() -> None:
+    assert pieces([1, 2, 3, 4, 5], 2) == [[1, 2], [3, 4], [5]]
 
 
 def test_equal_answers_are_kept_once() -> None:

@@ -30,7 +30,7 @@ def test_a_line_compares_times_with_promotions_and_without() -> None:
     answered = np.concatenate([steady(0.002, 0), steady(0.001, 10)])
     blocks = Blocks([(0.0, 10.0)], [(10.0, 20.0)], delays_ms=[5.0, 7.0, 9.0, 11.0], promotions=2)
     wrong = {"failures": 3, "mismatches": 0}
-    found = row("baton", Two("m", Path(), [], []), "again", blocks, answered=answered, wrong=wrong)
+    found = row("baton", Two("forest", Path(), [], []), "again", blocks, answered=answered, wrong=wrong)
     assert (found["system"], found["promotions"], found["failed"], found["mismatched"]) == ("baton", 2, 3, 0)
     assert (found["p99_ms_during"], found["p99_ms_without"], found["p99_ratio"]) == (2.0, 1.0, 2.0)
     assert (found["requests"], found["delay_p50_ms"]) == (200, 8.0)

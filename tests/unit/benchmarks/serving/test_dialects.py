@@ -14,6 +14,7 @@ PAIRS = [[0.75, 0.25], [0.5, 0.5]]
 ANSWERS: dict[str, Any] = {
     "baton": {"predictions": [{"probabilities": {"0": no, "1": yes}} for no, yes in PAIRS]},
     "limit": PAIRS,
+    "constant": PAIRS,
     "mlflow": {"predictions": PAIRS},
     "fastapi": PAIRS,
     "bentoml": PAIRS,
