@@ -22,14 +22,23 @@ CONFIGURABLE = {
 }
 
 
-ON_LOOPBACK = {"BATON_API_KEYS": "off", "BATON_OPEN_READS": "on", "BATON_MLFLOW_AUTH": "off"}
-
-
 def environment(secrets: Path, config: Path, given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that a container's folders, and the address that its port is published on, stand for."""
     secret = {file.name: file.read_text() for file in sorted(secrets.glob("[A-Z]*"))}
     chosen = {variable: str(config / name) for name, variable in CONFIGURABLE.items() if (config / name).exists()}
-    return secret | chosen | (ON_LOOPBACK if is_loopback(given.get("BATON_BIND", "")) else {})
+    bound = given.get("BATON_BIND", "")
+    return secret | chosen | (on_loopback(bound) if is_loopback(bound) else {})
+
+
+def on_loopback(address: str) -> dict[str, str]:
+    """Return what holds where only this machine asks, by names that no page can have made up for this address."""
+    names = dict.fromkeys(("localhost", "127.0.0.1", "[::1]", address, "promoter"))
+    return {
+        "BATON_API_KEYS": "off",
+        "BATON_OPEN_READS": "on",
+        "BATON_MLFLOW_AUTH": "off",
+        "BATON_ALLOWED_HOSTS": ",".join(names),
+    }
 
 
 def is_loopback(address: str) -> bool:

@@ -1,4 +1,4 @@
-"""Makes the secrets of a stack of containers, once: a folder per service, and in it only what that service needs.
+"""Makes the secrets of a stack of containers: a folder per service, and in it only what that service needs.
 
 Each folder is a volume of its own, mounted read-only by its service alone; that is what keeps secrets apart, not the
 modes of the files, which people of different ids have to read.
@@ -13,53 +13,68 @@ import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 BUS_USERS = ("trainer", "promoter", "predictor", "client", "backup")
-WITH_INBOX = (
-    "trainer",
-    "promoter",
-    "predictor",
-    "backup",
-)  # of its own; people's programs have what every client of NATS has
+WITH_OWN_INBOX = frozenset(BUS_USERS) - {"client"}  # people's programs have what every client of NATS has
 DATABASE_USERS = ("mlflow", "promoter", "mlflow_auth")
-MLFLOW_USERS = ("trainer", "promoter")
+MLFLOW_USERS = ("trainer", "promoter", "backup")
 
 
 def make(folder: Path, nodes: Sequence[str] = ("nats",)) -> None:
     """Write what is missing; what was written before stays as it is. `nodes` are the hosts that NATS answers on."""
-    if (folder / "postgres" / "made").exists():
-        return
     for name in ("nats", "postgres", "mlflow", "grafana", *BUS_USERS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    bus = {user: secrets.token_urlsafe(24) for user in BUS_USERS}
-    database = {user: secrets.token_urlsafe(24) for user in DATABASE_USERS}
-    for user, password in bus.items():
-        write(folder / user / "BATON_NATS_URL", ",".join(f"nats://{user}:{password}@{node}:4222" for node in nodes))
-        if user in WITH_INBOX:
-            write(folder / user / "BATON_NATS_INBOX", f"_INBOX_{user}")
-    write(folder / "nats" / "passwords.conf", "".join(f'{user}_password: "{bus[user]}"\n' for user in BUS_USERS))
-    write(folder / "nats" / "routes.conf", routes(nodes, secrets.token_urlsafe(24)))
-    for user, password in database.items():
-        write(folder / "postgres" / f"{user}_password", password)
+    make_bus(folder, nodes)
+    make_keys(folder)
+    make_database(folder)
+    make_mlflow(folder)
+    kept(folder / "grafana" / "admin_password", secrets.token_urlsafe(24))
+
+
+def make_bus(folder: Path, nodes: Sequence[str]) -> None:
+    """Write each user's address of the bus, and for NATS what the users' passwords are."""
+    passwords = []
+    for user in BUS_USERS:
+        new = secrets.token_urlsafe(24)
+        url = kept(folder / user / "BATON_NATS_URL", ",".join(f"nats://{user}:{new}@{node}:4222" for node in nodes))
+        passwords.append(f'{user}_password: "{urlsplit(url.split(",")[0]).password}"\n')
+        if user in WITH_OWN_INBOX:
+            kept(folder / user / "BATON_NATS_INBOX", f"_INBOX_{user}")
+    write(folder / "nats" / "passwords.conf", "".join(passwords))
+    kept(folder / "nats" / "routes.conf", routes(nodes, secrets.token_urlsafe(24)))
+
+
+def make_keys(folder: Path) -> None:
+    """Write a first key for predictions and a first token for commands, and the files of hashes, which others join."""
     for name, holder in (("BATON_API_KEY", "predictor"), ("BATON_TOKEN", "promoter")):
-        key = f"baton_{secrets.token_urlsafe(32)}"
-        write(folder / "client" / name, key)
-        write(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n", mode=0o644)  # others join it
-    mlflow, promoter, auth = (f"{user}:{database[user]}@postgres:5432" for user in DATABASE_USERS)
-    write(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}/baton")
-    write(folder / "promoter" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
-    write(folder / "backup" / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
-    write(folder / "mlflow" / "auth_database", f"postgresql+psycopg2://{auth}/mlflow_auth")
-    write(folder / "mlflow" / "MLFLOW_AUTH_ADMIN_PASSWORD", secrets.token_urlsafe(24))
-    write(folder / "mlflow" / "MLFLOW_FLASK_SERVER_SECRET_KEY", secrets.token_urlsafe(24))
-    users = {user: secrets.token_urlsafe(24) for user in MLFLOW_USERS}
-    write(folder / "mlflow" / "users", "".join(f"{user}:{password}\n" for user, password in users.items()))
-    for user, password in users.items():
-        write(folder / user / "MLFLOW_TRACKING_USERNAME", user)
-        write(folder / user / "MLFLOW_TRACKING_PASSWORD", password)
-    write(folder / "postgres" / "superuser_password", secrets.token_urlsafe(24))
-    write(folder / "grafana" / "admin_password", secrets.token_urlsafe(24))
-    write(folder / "postgres" / "made", "")  # last: a start that was interrupted begins again
+        key = kept(folder / "client" / name, f"baton_{secrets.token_urlsafe(32)}")
+        kept(folder / holder / "keys", f"client:{sha256(key.encode()).hexdigest()}\n", mode=0o644)
+
+
+def make_database(folder: Path) -> None:
+    """Write the passwords of PostgreSQL's roles, and each service's address of its database."""
+    kept(folder / "postgres" / "superuser_password", secrets.token_urlsafe(24))
+    mlflow, promoter, auth = (
+        f"{user}:{kept(folder / 'postgres' / f'{user}_password', secrets.token_urlsafe(24))}@postgres:5432"
+        for user in DATABASE_USERS
+    )
+    kept(folder / "mlflow" / "MLFLOW_BACKEND_STORE_URI", f"postgresql+psycopg2://{mlflow}/baton")
+    kept(folder / "mlflow" / "auth_database", f"postgresql+psycopg2://{auth}/mlflow_auth")
+    for user in ("promoter", "backup"):
+        kept(folder / user / "BATON_DATABASE_URL", f"postgresql://{promoter}/baton")
+
+
+def make_mlflow(folder: Path) -> None:
+    """Write each service's account at MLflow, and for MLflow which there are."""
+    for name in ("MLFLOW_AUTH_ADMIN_PASSWORD", "MLFLOW_FLASK_SERVER_SECRET_KEY"):
+        kept(folder / "mlflow" / name, secrets.token_urlsafe(24))
+    accounts = []
+    for user in MLFLOW_USERS:
+        kept(folder / user / "MLFLOW_TRACKING_USERNAME", user)
+        password = kept(folder / user / "MLFLOW_TRACKING_PASSWORD", secrets.token_urlsafe(24))
+        accounts.append(f"{user}:{password}\n")
+    write(folder / "mlflow" / "users", "".join(accounts))
 
 
 def routes(nodes: Sequence[str], password: str) -> str:
@@ -68,11 +83,20 @@ def routes(nodes: Sequence[str], password: str) -> str:
     return f'authorization {{ user: node, password: "{password}", timeout: 5 }}\nroutes: [{addresses}]\n'
 
 
+def kept(path: Path, new: str, mode: int = 0o444) -> str:
+    """Return what a file holds; write `new` to it first if there is none."""
+    if not path.exists():
+        write(path, new, mode)
+    return path.read_text()
+
+
 def write(path: Path, text: str, mode: int = 0o444) -> None:
-    """Write a secret."""
-    path.unlink(missing_ok=True)  # one that an interrupted start left is read-only
-    path.write_text(text)
-    path.chmod(mode)
+    """Write a file, which is there whole or not at all: what an interrupted start leaves is not half a secret."""
+    draft = path.with_name(f".{path.name}")
+    draft.unlink(missing_ok=True)
+    draft.write_text(text)
+    draft.chmod(mode)
+    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Starts MLflow in its container, with basic auth unless BATON_MLFLOW_AUTH is `off`.
 
-The users' passwords are secrets of this container; trainer and promoter have their own. Who has an account may read;
-trainer and promoter may also do what their work needs, and the administrator everything.
+The users' passwords are secrets of this container; each service has its own. Who has an account may read;
+services may also do what their work needs, and the administrator everything.
 """
 
 import os
@@ -20,6 +20,7 @@ auth_cache_ttl_seconds = 60
 GRANTS = {
     "trainer": {"experiment": "EDIT", "registered_model": "EDIT"},
     "promoter": {"experiment": "EDIT", "registered_model": "MANAGE"},
+    "backup": {"experiment": "EDIT"},  # artifacts, which a restore puts back
 }
 
 

@@ -10,6 +10,7 @@ import httpx
 import psycopg2
 import pytest
 
+from cli.backup.artifacts import Artifacts
 from compose.make_secrets import make
 from shared.errors import ForbiddenError
 from shared.registry import Registry
@@ -103,6 +104,29 @@ def test_trainer_and_promoter_may_do_their_work(
     for user in (trainer, become(monkeypatch, secrets, "promoter")):
         body = {"username": "eve", "password": "long enough to be one"}
         assert httpx.post(f"{guarded_mlflow}{USERS}/create", json=body, auth=user, timeout=30).status_code == 403
+
+
+def test_backup_takes_artifacts_puts_them_back_and_moves_no_alias(
+    guarded_mlflow: str, secrets: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    become(monkeypatch, secrets, "trainer")
+    versions = Versions(guarded_mlflow, new_model())
+    version = versions.plain()
+    run_id = str(versions.client.get_model_version(versions.model, version).run_id)
+    versions.client.log_text(run_id, "kept", "notes/why not.txt")
+
+    become(monkeypatch, secrets, "backup")
+    artifacts = Artifacts(guarded_mlflow)
+    artifacts.export(tmp_path / "taken")
+    (note,) = (tmp_path / "taken").rglob("why not.txt")
+    assert note.read_text() == "kept"
+    (tmp_path / "empty" / "999999" / run_id / "artifacts").mkdir(parents=True)
+    note.rename(tmp_path / "empty" / "999999" / run_id / "artifacts" / note.name)  # of no experiment that there is yet
+    artifacts.restore(tmp_path / "empty")
+    artifacts.export(tmp_path / "again")
+    assert len(list((tmp_path / "again").rglob("why not.txt"))) == 2
+    with pytest.raises(ForbiddenError, match="does not let this user do that"):
+        Registry(guarded_mlflow).promote(versions.model, version)
 
 
 def test_a_trainer_deletes_nothing_that_others_made(

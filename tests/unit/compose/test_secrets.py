@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from compose.entrypoint import ON_LOOPBACK, environment
-from compose.make_secrets import make
+from compose.entrypoint import environment, on_loopback
+from compose.make_secrets import BUS_USERS, make
 from shared.keys import line_of
 
-SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client", "grafana")
+SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client", "backup", "grafana")
 
 
 @pytest.fixture
@@ -29,22 +29,34 @@ def test_secrets_are_made_once(folder: Path) -> None:
     assert everything(folder) == before
 
 
-def test_a_start_that_was_interrupted_begins_again(folder: Path) -> None:
-    (folder / "postgres" / "made").unlink()
-    for path in folder.rglob("*_password"):
+def test_what_an_interrupted_start_left_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "client").mkdir()
+    draft = tmp_path / "client" / ".BATON_TOKEN"
+    draft.write_text("half")
+    draft.chmod(0o444)
+    make(tmp_path)
+    assert "half" not in everything(tmp_path).values()
+    assert not draft.exists()
+
+
+def test_a_service_that_a_later_version_brought_gets_its_secrets_and_nobody_s_change(folder: Path) -> None:
+    before = everything(folder)
+    for path in (folder / "backup").iterdir():
         path.unlink()
-        path.write_text("half")
-        path.chmod(0o444)
     make(folder)
-    assert "half" not in everything(folder).values()
+    found = everything(folder)
+    changed = {name for name, text in found.items() if before[name] != text}
+    assert changed == {
+        "backup/BATON_NATS_URL", "backup/MLFLOW_TRACKING_PASSWORD", "nats/passwords.conf", "mlflow/users",
+    }  # fmt: skip
+    password = found["backup/BATON_NATS_URL"].split(":")[2].split("@")[0]
+    assert f'backup_password: "{password}"\n' in found["nats/passwords.conf"]
+    assert f"backup:{found['backup/MLFLOW_TRACKING_PASSWORD']}\n" in found["mlflow/users"]
 
 
 def test_no_service_has_another_one_s_password(folder: Path) -> None:
-    passwords = {
-        user: (folder / user / "BATON_NATS_URL").read_text().split(":")[2].split("@")[0]
-        for user in ("trainer", "promoter", "predictor", "client")
-    }
-    assert len(set(passwords.values())) == 4
+    passwords = {user: (folder / user / "BATON_NATS_URL").read_text().split(":")[2].split("@")[0] for user in BUS_USERS}
+    assert len(set(passwords.values())) == len(BUS_USERS)
     for user, password in passwords.items():
         holders = {name.split("/")[0] for name, text in everything(folder).items() if password in text}
         assert holders == {user, "nats"}
@@ -84,7 +96,9 @@ def test_a_container_s_environment(folder: Path, tmp_path: Path) -> None:
 )
 def test_keys_are_asked_for_where_others_reach_the_port(tmp_path: Path, given: dict[str, str], off: bool) -> None:
     found = environment(tmp_path, tmp_path / "none", given)
-    assert found == (ON_LOOPBACK if off else {})
+    assert found == (on_loopback(given["BATON_BIND"]) if off else {})
+    if off:
+        assert given["BATON_BIND"] in found["BATON_ALLOWED_HOSTS"].split(",")
 
 
 def test_servers_on_several_hosts_know_each_other_and_services_know_all(tmp_path: Path) -> None:
