@@ -16,9 +16,9 @@ REQUESTS_PER_CONNECTION = 25  # then a new one, so that every worker gets its sh
 class Load:
     """A steady stream of prediction requests, and what came of them."""
 
-    def __init__(self, url: str, row: dict[str, Any]) -> None:
+    def __init__(self, url: str, rows: dict[str, Any] | list[dict[str, Any]]) -> None:
         self._url = url
-        self._row = row
+        self._rows = rows
         self.requests = 0
         self.failures: list[str] = []
         self.versions: Counter[str] = Counter()
@@ -39,7 +39,7 @@ class Load:
     async def _ask(self, client: httpx.AsyncClient) -> None:
         self.requests += 1
         try:
-            answer = await client.post(self._url, json=self._row)
+            answer = await client.post(self._url, json=self._rows)
             answer.raise_for_status()
             self.versions[answer.json()["version"]] += 1
         except asyncio.CancelledError:

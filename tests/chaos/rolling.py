@@ -38,7 +38,7 @@ class Balanced(load.Load):
         fault = ""
         for url in [*self._urls[self.requests % 2 :], *self._urls[: self.requests % 2]]:
             try:
-                answer = await client.post(url, json=self._row)
+                answer = await client.post(url, json=self._rows)
                 answer.raise_for_status()
             except asyncio.CancelledError:
                 self.requests -= 1  # cut off by us, neither answered nor failed

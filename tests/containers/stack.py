@@ -28,13 +28,14 @@ class Stack:
     clone: Path
     project: str
     settings: dict[str, str]
+    files: tuple[str, ...] = ()  # Compose files beside compose.yaml
 
     @classmethod
     @contextmanager
-    def cloned(cls, source: Path, clone: Path, name: str, settings: dict[str, str]) -> Iterator[Self]:
+    def cloned(cls, source: Path, clone: Path, name: str, settings: dict[str, str], *files: str) -> Iterator[Self]:
         """Clone a repository; whatever is then brought up is taken down again, with its volumes and images."""
         subprocess.run(["git", "clone", "--quiet", str(source), str(clone)], check=True)
-        stack = cls(clone, f"baton-{name}-{os.getpid()}", settings)
+        stack = cls(clone, f"baton-{name}-{os.getpid()}", settings, files)
         try:
             yield stack
         finally:
@@ -52,15 +53,16 @@ class Stack:
         return done.stdout.strip()
 
     def _run(self, words: Sequence[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-        environment = self.environment(**settings)
-        command = [*COMPOSE, *words]
+        environment, command = self.environment(**settings), self._command(words)
         return subprocess.run(command, cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
+
+    def _command(self, words: Sequence[str]) -> list[str]:
+        return [*COMPOSE, *(word for file in self.files for word in ("-f", file)), *words]
 
     def piped(self, words: Sequence[str], **streams: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a command of `docker compose` with streams of one's own; what it says beside them is kept."""
-        command = [*COMPOSE, *words]
         return subprocess.run(
-            command, cwd=self.clone, env=self.environment(), stderr=subprocess.PIPE, check=False, **streams
+            self._command(words), cwd=self.clone, env=self.environment(), stderr=subprocess.PIPE, check=False, **streams
         )
 
     def up(self, *words: str, **settings: str) -> None:
@@ -90,14 +92,15 @@ class Stack:
         filters = [word for label in labels for word in ("--filter", label)]
         return list(reversed(docker("ps", "--quiet", "--no-trunc", *filters).split()))
 
-    def predict(self, path: str = "/predict", row: dict[str, Any] = ROW) -> httpx.Response:
-        return httpx.post(f"{self.predictions}{path}", json=row, timeout=10, trust_env=False)
+    def predict(self, path: str = "/predict", row: dict[str, Any] = ROW, key: str = "") -> httpx.Response:
+        headers = {"X-API-Key": key} if key else {}
+        return httpx.post(f"{self.predictions}{path}", json=row, headers=headers, timeout=10, trust_env=False)
 
     def get(self, path: str) -> Any:
         return httpx.get(f"{self.predictions}{path}", timeout=10, trust_env=False).json()
 
-    def load(self) -> Load:
-        return Load(f"{self.predictions}/models/heart-disease/predict", ROW)
+    def load(self, rows: int = 1) -> Load:
+        return Load(f"{self.predictions}/models/heart-disease/predict", ROW if rows == 1 else [ROW] * rows)
 
     def scale(self, predictors: int) -> None:
         self.up("--no-recreate", "--scale", f"predictor={predictors}")

@@ -31,9 +31,9 @@ def one(stack: Stack) -> Iterator[Stack]:
 
 
 @asynccontextmanager
-async def loaded(stack: Stack, version: str) -> AsyncIterator[Load]:
+async def loaded(stack: Stack, version: str, rows: int = 1) -> AsyncIterator[Load]:
     """Ask all the while; each answer has to come, from one version."""
-    async with running(stack.load()) as load:
+    async with running(stack.load(rows)) as load:
         await answered(load, REQUESTS)
         yield load
         await answered(load, REQUESTS)
@@ -50,9 +50,9 @@ async def answered(load: Load, more: int) -> None:
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.parametrize("blow", ["kill", "stop"])
-async def test_no_request_fails_where_a_predictor_goes(three: Stack, version: str, blow: str) -> None:
-    async with loaded(three, version) as load:
+@pytest.mark.parametrize(("blow", "rows"), [("kill", 1), ("kill", 500), ("stop", 1)])  # 500 rows are some 70 kB
+async def test_no_request_fails_where_a_predictor_goes(three: Stack, version: str, blow: str, rows: int) -> None:
+    async with loaded(three, version, rows) as load:
         for container in await asyncio.to_thread(three.containers, "predictor"):
             await asyncio.to_thread(docker, blow, container)
             await answered(load, REQUESTS)
