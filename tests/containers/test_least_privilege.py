@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 
 from scripts.compose_sizes import docker
@@ -44,6 +45,7 @@ def test_every_container_is_hardened(stack: Stack) -> None:
         assert not host["Privileged"], service_of(container)
         assert "no-new-privileges:true" in host["SecurityOpt"], service_of(container)
         assert host["ReadonlyRootfs"], service_of(container)
+        assert host["LogConfig"]["Type"] == "local", service_of(container)
         assert user not in {"", "0", "root"}, service_of(container)
 
 
@@ -73,8 +75,15 @@ def test_a_predictor_reaches_nats_and_nobody_else(stack: Stack) -> None:
     assert found.pop("nats:4222") == "open"
     assert {address: said for address, said in found.items() if said == "open"} == {}
     assert {docker("network", "inspect", "--format", "{{.Internal}}", network) for network in own} == {"true"}
-    # The same from a container that may: so it is the network that says no.
+    # The same from containers that may: so it is the network that says no.
     assert set(reached(others["trainer"], by_name[1:]).values()) == {"open"}
+    assert set(reached(others["promoter"], by_name[:1]).values()) == {"open"}
+
+
+def test_a_trainer_does_not_reach_the_database(stack: Stack) -> None:
+    (trainer,), (postgres,) = stack.containers("trainer"), stack.containers("postgres")
+    targets = [f"{place}:5432" for place in ("postgres", *addresses(postgres).values())]
+    assert "open" not in reached(trainer, targets).values()
 
 
 def test_a_predictor_has_no_credentials_but_its_own(stack: Stack) -> None:
@@ -84,6 +93,13 @@ def test_a_predictor_has_no_credentials_but_its_own(stack: Stack) -> None:
     said = inside(predictor, "cat", "/proc/1/environ").stdout + docker("inspect", predictor)
     assert not {"BATON_DATABASE_URL", "MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI"} & set(secrets)
     assert "postgres" not in said
+
+
+def test_a_name_that_was_made_up_for_this_machine_is_refused(stack: Stack) -> None:
+    for service, port in (("promoter", 8001), ("mlflow", 5000)):
+        url = stack.url(service, port)
+        assert httpx.get(f"{url}/", headers={"Host": "made-up.example"}, trust_env=False).status_code in {400, 403}
+        assert httpx.get(f"{url}/health", trust_env=False).status_code == 200
 
 
 def test_published_ports_are_this_machine_s_alone(stack: Stack) -> None:

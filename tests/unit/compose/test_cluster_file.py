@@ -23,7 +23,7 @@ def read() -> dict[str, Any]:
 
 def test_each_service_gets_its_own_secrets_and_no_rights() -> None:
     services = read()
-    assert services.keys() == {"storage", "nats", "promoter", "trainer", "predictor", "proxy"}
+    assert services.keys() == {"storage", "nats", "promoter", "trainer", "predictor", "proxy", "backup"}
     for name, service in services.items():
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
         mounted = {volume["target"]: volume.get("source", "") for volume in service.get("volumes", [])}
