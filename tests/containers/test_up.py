@@ -50,11 +50,13 @@ def test_champion_history_and_data_survive_down_and_up(stack: Stack, champion: d
     assert stack.containers() == []
     stack.up()
     assert (history(stack), stack.predict().json()) == before
-    run = stack.compose("exec", "-T", "trainer", "python", "-c", ARTIFACTS, champion["finished"]["run_id"])
-    assert "holdout" in run, "the run's artifacts are gone"
+    run, holdout = champion["finished"]["run_id"], champion["finished"]["holdout"]
+    found = stack.compose("exec", "-T", "trainer", "python", "-c", DIGEST, run, holdout["artifact"])
+    assert found == holdout["digest"], "the run's artifacts are gone"
 
 
-ARTIFACTS = """
-import sys, mlflow
-print([found.path for found in mlflow.artifacts.list_artifacts(run_id=sys.argv[1])])
+DIGEST = """
+import hashlib, pathlib, sys, mlflow
+file = mlflow.artifacts.download_artifacts(run_id=sys.argv[1], artifact_path=sys.argv[2], dst_path="/tmp")
+print("sha256:" + hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest())
 """
