@@ -126,6 +126,12 @@ def own_url(predictor: str) -> str:
     return f"http://{address}:8000"
 
 
+def logs(container: str) -> str:
+    """Return what a container wrote, on both streams."""
+    command = ["docker", "logs", container]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
+
+
 def is_healthy(container: str) -> bool:
     return docker("inspect", "--format", "{{.State.Health.Status}}", container) == "healthy"
 

@@ -9,7 +9,7 @@ import pytest
 
 from cli.demo.load import Load, running
 from scripts.compose_sizes import docker
-from tests.containers.stack import ROW, Stack, own_url, wait_until_healthy
+from tests.containers.stack import ROW, Stack, logs, own_url, wait_until_healthy
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.timeout(3600)
@@ -65,7 +65,7 @@ def test_a_predictor_that_is_stopped_ends_by_itself(three: Stack) -> None:
     container = three.containers("predictor")[0]
     docker("stop", "--time", "40", container)
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container) == "0"
-    assert "draining" in docker("logs", "--tail", "50", container)
+    assert "draining" in logs(container)
     docker("start", container)
     wait_until_healthy(container)
 

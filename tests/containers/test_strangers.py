@@ -13,7 +13,7 @@ import pytest
 from scripts.compose_sizes import docker
 from tests.certificates import Authority
 from tests.containers.conftest import ROOT
-from tests.containers.stack import Stack
+from tests.containers.stack import Stack, logs
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.timeout(3600)
@@ -58,7 +58,8 @@ def test_predictors_ask_for_a_key_and_another_one_is_let_in_without_a_restart(gu
 
 def test_settings_of_one_s_own_reach_the_services(guarded: Stack) -> None:
     assert guarded.predict(key=secret(guarded, "trainer", "/run/client/BATON_API_KEY")).status_code == 200
-    assert '"client"' in guarded.compose("logs", "predictor")  # the access log names the key
+    (predictor,) = guarded.containers("predictor")
+    assert '"client"' in logs(predictor)  # the access log names the key
 
 
 def test_the_promoter_asks_for_a_token_and_mlflow_for_a_password(guarded: Stack) -> None:
