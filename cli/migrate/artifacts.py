@@ -9,7 +9,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from cli.migrate.findings import Findings
-from cli.migrate.folders import leads_outside, printable
+from cli.migrate.folders import printable
+from cli.migrate.links import REASON, leads_outside
 from cli.migrate.tree import SourceError
 
 CHUNK = 1 << 20
@@ -103,8 +104,7 @@ def artifact_files(folder: Path, where: str, tree: Path, findings: Findings) -> 
         for entry in _entries(current, f"{where}/{prefix}", findings):
             name, path = prefix + printable(entry.name), Path(entry.path)
             if leads_outside(path, tree):
-                reason = "a symbolic link that leads out of the source or nowhere"
-                findings.quarantined(f"{where}/{name}", "artifact", reason)
+                findings.quarantined(f"{where}/{name}", "artifact", REASON)
             elif entry.is_dir():
                 pending.append((path, f"{name}/", above | {real}))
             elif max(map(len, os.fsencode(name).split(b"/"))) > LONGEST:

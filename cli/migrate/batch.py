@@ -15,10 +15,8 @@ from functools import cache
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from psycopg2 import sql
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
 
-from cli.migrate import records
 from cli.migrate.artifacts import ArtifactStore
 from cli.migrate.bounds import Bounds
 from cli.migrate.experiment import NAMESPACE
@@ -28,13 +26,13 @@ from cli.migrate.limits import Limits
 from cli.migrate.locations import model_artifacts, run_artifacts
 from cli.migrate.logged_model import LoggedModel, read_logged_model
 from cli.migrate.metric import ModelPoint
+from cli.migrate.records import LOGGED_MODEL, RUN
 from cli.migrate.rows import Edge, Rows, add_edges, add_logged_model, add_model_points, add_run
 from cli.migrate.run import Run, read_run
+from cli.migrate.session import Session
 from cli.migrate.source_place import SourcePlace, place_of_model, place_of_run
 from cli.migrate.target import connect, transaction
 from cli.migrate.tree import RunFolder, relative
-
-RUN, LOGGED_MODEL = "run", "logged model"
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,8 @@ def _end_with(parent: BaseProcess) -> None:
 
 def carry_out(batch: Batch) -> Outcome:
     """Migrate a batch in a pool's process."""
-    return migrate(_connection(_work.url), _work, batch)
+    with transaction(_connection(_work.url)) as cursor:
+        return migrate(Session(cursor, _work.source, _work.bounds), _work, batch)
 
 
 @cache
@@ -114,35 +113,28 @@ def _connection(url: str) -> Connection:
     return connect(url)
 
 
-def migrate(connection: Connection, work: Work, batch: Batch) -> Outcome:
+def migrate(session: Session, work: Work, batch: Batch) -> Outcome:
     """Migrate a batch."""
-    outcome = Outcome(items=len(batch.folders))
-    with transaction(connection) as cursor:
-        rows = Rows(cursor, work.bounds)
-        if batch.kind == RUN:
-            _migrate_runs(rows, work, batch, outcome)
-        else:
-            _migrate_logged_models(rows, work, batch, outcome)
-        rows.flush()
-        outcome.points = rows.written["metrics"]
-        records.keep(cursor, work.source, outcome.findings)
+    outcome, rows = Outcome(items=len(batch.folders)), session.rows()
+    carry_over = _migrate_runs if batch.kind == RUN else _migrate_logged_models
+    carry_over(session, rows, work, batch, outcome)
+    rows.flush()
+    outcome.points = rows.written["metrics"]
+    session.records.keep(outcome.findings)
     return outcome
 
 
-def _claim(rows: Rows, work: Work, kind: str, found: dict[str, Path], findings: Findings) -> list[str]:
+def _claim(session: Session, work: Work, kind: str, found: dict[str, Path], findings: Findings) -> list[str]:
     """Return the ids that are to be written: not done by an earlier attempt, not somebody else's in the target."""
-    table, column = ("runs", "run_uuid") if kind == RUN else ("logged_models", "model_id")
-    claimed = records.claim(rows.cursor, work.source, kind, found)
-    query = sql.SQL("SELECT {0} FROM {1} WHERE {0} = ANY(%s)").format(sql.Identifier(column), sql.Identifier(table))
-    rows.cursor.execute(query, (list(claimed),))
-    foreign = {key for (key,) in rows.cursor.fetchall()}
+    claimed = session.records.claim(kind, found)
+    foreign = session.held(kind, claimed)
     for key in sorted(foreign):
         findings.skipped(relative(found[key], work.root), kind, f"the target holds a {kind} {key} of its own")
-    records.forget(rows.cursor, work.source, kind, foreign)
+    session.records.forget(kind, foreign)
     return [key for key in found if key in claimed - foreign]
 
 
-def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
+def _migrate_runs(session: Session, rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
     found: dict[str, Run] = {}
     for path in batch.folders:
         run = read_run(RunFolder(batch.experiment, path), work.root, work.limits, outcome.findings)
@@ -151,7 +143,7 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
         found[run.id] = run
     folders = {run.id: run.folder for run in found.values()}
     written = []
-    for key in _claim(rows, work, RUN, folders, outcome.findings):
+    for key in _claim(session, work, RUN, folders, outcome.findings):
         run, where = found[key], relative(folders[key], work.root)
         uri = run_artifacts(batch.location(work.store), key)
         place = place_of_run(work.root, run.folder, key, run.artifact_uri, batch.old_location)
@@ -159,50 +151,46 @@ def _migrate_runs(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> Non
         add_run(rows, run, batch.target, uri, outcome.findings)
         add_edges(rows, _edges(run, batch, where, outcome.findings))
         written.append((key, uri, digest))
-    records.finish(rows.cursor, work.source, RUN, written)
+    session.records.finish(RUN, written)
     outcome.written += len(written)
 
 
-def _migrate_logged_models(rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
+def _migrate_logged_models(session: Session, rows: Rows, work: Work, batch: Batch, outcome: Outcome) -> None:
     found: dict[str, LoggedModel] = {}
     for path in batch.folders:
         model = read_logged_model(path, work.root, work.limits, outcome.findings)
         if model is None or (work.since is not None and model.created < work.since):
             continue
-        if not (work.partial and _names_absent_runs(rows, model)):
+        if not (work.partial and _names_absent_runs(session, work, model)):
             found[model.id] = model
     folders = {model.id: model.folder for model in found.values()}
     written = []
-    for key in _claim(rows, work, LOGGED_MODEL, folders, outcome.findings):
+    for key in _claim(session, work, LOGGED_MODEL, folders, outcome.findings):
         model, uri = found[key], model_artifacts(batch.location(work.store), key)
         place = place_of_model(work.root, model.folder, key, model.artifact_location, batch.old_location)
         uri, digest = _place(place, uri, work, outcome)
         add_logged_model(rows, model, batch.target, uri)
         for name, history in model.metrics.items():
-            add_model_points(rows, model, batch.target, name, _of_known_runs(rows, history, outcome.findings))
+            known = _of_known_runs(session, work, history, outcome.findings)
+            add_model_points(rows, model, batch.target, name, known)
         written.append((key, uri, digest))
-    records.finish(rows.cursor, work.source, LOGGED_MODEL, written)
+    session.records.finish(LOGGED_MODEL, written)
     outcome.written += len(written)
 
 
-def _names_absent_runs(rows: Rows, model: LoggedModel) -> bool:
+def _names_absent_runs(session: Session, work: Work, model: LoggedModel) -> bool:
     """Tell whether points of a model are of runs that the target has not: it waits for a migration that brings them."""
-    pieces = (piece for h in model.metrics.values() for piece in h.model_pieces(Findings(), rows.bounds.points))
+    pieces = (piece for h in model.metrics.values() for piece in h.model_pieces(Findings(), work.bounds.points))
     runs = ({point.run_id for point in piece} for piece in pieces)
-    return any(named - _known_runs(rows, named) for named in runs)
+    return any(named - session.held(RUN, named) for named in runs)
 
 
-def _known_runs(rows: Rows, runs: set[str]) -> set[str]:
-    rows.cursor.execute("SELECT run_uuid FROM runs WHERE run_uuid = ANY(%s)", (list(runs),))
-    return {key for (key,) in rows.cursor.fetchall()}
-
-
-def _of_known_runs(rows: Rows, history: History, findings: Findings) -> Iterator[list[ModelPoint]]:
+def _of_known_runs(session: Session, work: Work, history: History, findings: Findings) -> Iterator[list[ModelPoint]]:
     """Yield the points of runs that the target has: its tables refuse others."""
     lost: set[str] = set()
-    for piece in history.model_pieces(findings, rows.bounds.points):
+    for piece in history.model_pieces(findings, work.bounds.points):
         runs = {point.run_id for point in piece}
-        known = _known_runs(rows, runs)
+        known = session.held(RUN, runs)
         for run in sorted(runs - known - lost):
             findings.quarantined(history.place, "metric line", f"is of run {run}, which is not there or stays behind")
         lost |= runs - known

@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING, Any
 
+from cli.migrate.artifacts import artifact_files, digest_folder
 from cli.migrate.check import Check, found
 from cli.migrate.comparison import Item
-from cli.migrate.plan import MODEL
+from cli.migrate.findings import Findings
+from cli.migrate.locations import Locations, local_path, migrated_place
+from cli.migrate.records import MODEL
 from cli.migrate.registered import CHAMPION, Registered, Version
 
 if TYPE_CHECKING:
@@ -35,6 +38,10 @@ def _stored_model(there: "RegisteredModel") -> dict[str, Any]:
 def _compare_version(check: Check, version: Version, name: str, *, mirrored: bool) -> None:
     there = found(check.client.get_model_version, name, str(version.number))
     expected = {
+        "source": _place(check, version.source, version, name),
+        "files": _place(check, version.storage or version.source, version, name),
+        "status": version.status,
+        "message": version.status_message or "",
         "stage": version.stage,
         "description": version.description or "",
         "run": version.run_id or "",
@@ -42,12 +49,34 @@ def _compare_version(check: Check, version: Version, name: str, *, mirrored: boo
         "user": version.user or "",
         "tags": version.tags,
     }
-    stored = Item(_stored_version(there, version, mirrored=mirrored)) if there else None
+    stored = Item(_stored_version(check, there, version, mirrored=mirrored)) if there else None
     check.comparison.compare("model version", f"{name}/{version.number}", Item(expected), stored)
+    _compare_files(check, version, name)
 
 
-def _stored_version(there: "ModelVersion", version: Version, *, mirrored: bool) -> dict[str, Any]:
+def _place(check: Check, uri: str, version: Version, name: str) -> str:
+    """Return where a version's files must be now."""
+    known = migrated_place(uri, lambda kind, key: check.done.targets[kind].get(key))
+    folder = local_path(uri, check.root)
+    copied = known is None and folder.is_dir() and any(artifact_files(folder, "", folder, Findings()))
+    return known or (Locations(check.store.root).version(name, version.number) if copied else uri)
+
+
+def _compare_files(check: Check, version: Version, name: str) -> None:
+    """Compare the files that were copied for a version alone."""
+    new = Locations(check.store.root).version(name, version.number)
+    if check.store.folder is not None and _place(check, version.source, version, name) == new:
+        digest = digest_folder(local_path(version.source, check.root)).digest
+        held = digest_folder(check.store.path_of(new)).digest
+        check.comparison.compare("artifact folder", f"{name}/{version.number}", [digest], [held] if held else None)
+
+
+def _stored_version(check: Check, there: "ModelVersion", version: Version, *, mirrored: bool) -> dict[str, Any]:
     return {
+        "source": there.source,
+        "files": check.client.get_model_version_download_uri(there.name, str(version.number)),
+        "status": there.status,
+        "message": there.status_message or "",
         # The promoter keeps the stages of a model in step with its champion.
         "stage": version.stage if mirrored else there.current_stage,
         "description": there.description or "",

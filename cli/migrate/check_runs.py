@@ -5,22 +5,24 @@ import zlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from cli.migrate.batch import RUN
 from cli.migrate.check import Check
 from cli.migrate.comparison import Item
+from cli.migrate.experiment import Dataset
 from cli.migrate.findings import Findings
 from cli.migrate.history import History
 from cli.migrate.long_history import both_sides
 from cli.migrate.metric import Point, latest, make_point
+from cli.migrate.records import RUN
 from cli.migrate.run import Run, read_run
 from cli.migrate.tree import RunFolder
 
 if TYPE_CHECKING:
+    from mlflow.entities import Dataset as TargetDataset
     from mlflow.entities import Run as TargetRun
 
 
-def compare_run(check: Check, folder: RunFolder, found: "TargetRun", datasets: dict[str, tuple[str, str]]) -> None:
-    """Compare a run; `datasets` has name and digest of each of its experiment's data sets by their folders."""
+def compare_run(check: Check, folder: RunFolder, found: "TargetRun", datasets: dict[str, Dataset]) -> None:
+    """Compare a run; `datasets` has its experiment's data sets by their folders."""
     run = read_run(folder, check.root, check.limits, Findings())
     if run is None:
         return
@@ -60,21 +62,33 @@ def _compare_history(check: Check, run: str, key: str, history: History) -> Poin
     return latest(first) if first else None
 
 
-def _compare_edges(check: Check, run: Run, found: "TargetRun", datasets: dict[str, tuple[str, str]]) -> None:
+def _compare_edges(check: Check, run: Run, found: "TargetRun", datasets: dict[str, Dataset]) -> None:
     """Compare what a run took and made: data sets, logged models."""
+    named = {(item.kind, item.target): item for item in reversed(run.inputs)}.values()  # of two the first stands
+    taken = [item for item in named if item.kind == "dataset" and item.target in datasets]
+    models = [[item.target] for item in named if item.kind == "model_input"]
     source: dict[str, list[list[Any]]] = {
-        "data set": [[*datasets[i.target], i.tags] for i in run.inputs if i.kind == "dataset" and i.target in datasets],
-        "model output": [[i.target, i.step] for i in run.inputs if i.kind == "model_output"],
+        "data set": [[*_described(datasets[item.target]), item.tags] for item in taken],
+        "model input": models,
+        "model output": [[item.target, item.step] for item in named if item.kind == "model_output"],
     }
+    whole = check.client.get_run(run.id) if models else found  # a search leaves these inputs out
     inputs = found.inputs.dataset_inputs if found.inputs else []
     outputs = found.outputs.model_outputs if found.outputs else []
     target: dict[str, list[list[Any]]] = {
-        "data set": [[i.dataset.name, i.dataset.digest, {tag.key: tag.value for tag in i.tags}] for i in inputs],
+        "data set": [[*_described(i.dataset), {tag.key: tag.value for tag in i.tags}] for i in inputs],
+        "model input": [[item.model_id] for item in (whole.inputs.model_inputs if whole.inputs else [])],
         "model output": [[output.model_id, output.step] for output in outputs],
     }
     for kind, items in source.items():
         if items or target[kind]:
             check.comparison.compare(kind, run.id, sorted(items, key=repr), sorted(target[kind], key=repr))
+
+
+def _described(dataset: "Dataset | TargetDataset") -> list[str | None]:
+    return [
+        dataset.name, dataset.digest, dataset.source_type, dataset.source, dataset.schema, dataset.profile
+    ]  # fmt: skip
 
 
 def _info(run: Run) -> dict[str, Any]:

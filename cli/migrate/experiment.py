@@ -6,8 +6,9 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import is_led_outside, read_values, subfolders
+from cli.migrate.folders import read_values, subfolders
 from cli.migrate.limits import Limits
+from cli.migrate.links import is_led_outside
 from cli.migrate.meta import read_meta
 from cli.migrate.origin import Origin
 from cli.migrate.run import LIFECYCLES
@@ -22,13 +23,16 @@ class Dataset:
     """A data set that runs of an experiment took as input; `folder` is its name in the FileStore."""
 
     folder: str
-    id: str
     name: str
     digest: str
     source_type: str
     source: str
     schema: str | None
     profile: str | None
+
+    def id_in(self, experiment: int) -> str:
+        """Return its id in an experiment of the target: made of what is unique there, and the same on each attempt."""
+        return str(uuid.uuid5(NAMESPACE, f"{experiment}\0{self.name}\0{self.digest}"))
 
 
 @dataclass
@@ -53,7 +57,7 @@ class Experiment:
 
 def read_experiment(folder: ExperimentFolder, root: Path, limits: Limits, findings: Findings) -> Experiment:
     """Read an experiment; one whose meta.yaml is lost keeps its runs under a name made from its id."""
-    meta, where = read_meta(folder.path / META), relative(folder.path, root)
+    meta, where = read_meta(folder.path / META, root), relative(folder.path, root)
     fields = Fields(meta, where, "experiment", findings)
     name = said = fields.text("name", limits.get("experiments", "name"))
     created = fields.integer("creation_time")
@@ -81,7 +85,7 @@ def _datasets(folder: ExperimentFolder, root: Path, limits: Limits, findings: Fi
         path = folder.path / "datasets" / name
         if is_led_outside(path, root, relative(path, root), "data set", findings):
             continue
-        meta = read_meta(path / META)
+        meta = read_meta(path / META, root)
         fields = Fields(meta, relative(path, root), "data set", findings)
         dataset = _dataset(name, fields, limits)
         if not dataset.name or not dataset.digest:
@@ -100,7 +104,6 @@ def _dataset(name: str, fields: Fields, limits: Limits) -> Dataset:
 
     return Dataset(
         folder=name,
-        id=str(uuid.uuid5(NAMESPACE, fields.path)),
         name=text("name", "name"),
         digest=text("digest", "digest"),
         source_type=text("source_type", "dataset_source_type"),

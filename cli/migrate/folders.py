@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cli.migrate.fields import clean
 from cli.migrate.findings import Findings
+from cli.migrate.links import REASON, leads_outside
 
 KEY_LIMIT = 250
 LONGEST = 4_000_000  # characters of a value where the database sets no limit
@@ -40,26 +41,10 @@ def subfolders(path: Path) -> list[str]:
         return []
 
 
-def leads_outside(path: Path, root: Path) -> bool:
-    """Tell whether a symbolic link leads out of the source, or nowhere."""
-    try:
-        return path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
-    except (OSError, RuntimeError):
-        return True
-
-
-def is_led_outside(path: Path, root: Path, where: str, kind: str, findings: Findings) -> bool:
-    """Tell (and note) whether a folder, or the one that it lies in, is a link that leads out of the source."""
-    outside = leads_outside(path, root) or leads_outside(path.parent, root)
-    if outside:
-        findings.quarantined(where, kind, "a symbolic link that leads out of the source or nowhere")
-    return outside
-
-
 def value_files(folder: Path, where: str, kind: str, findings: Findings, root: Path) -> Iterator[Entry]:
     """Yield the files below a folder of params, tags or metrics: a key with slashes is a path."""
     if leads_outside(folder, root):
-        findings.quarantined(where, kind, "a symbolic link that leads out of the source or nowhere")
+        findings.quarantined(where, kind, REASON)
         return
     taken: set[str] = set()
     for path, name in _files(str(folder), "", lambda name, why: findings.quarantined(f"{where}/{name}", kind, why)):
@@ -67,7 +52,7 @@ def value_files(folder: Path, where: str, kind: str, findings: Findings, root: P
         if key != name:
             findings.repaired(f"{where}/{key}", kind, "the file's name is not UTF-8: bad bytes became _xHH")
         if leads_outside(Path(path), root):
-            findings.quarantined(f"{where}/{key}", kind, "a symbolic link that leads out of the source or nowhere")
+            findings.quarantined(f"{where}/{key}", kind, REASON)
         elif len(key) > KEY_LIMIT:
             findings.quarantined(
                 f"{where}/{key}", kind, f"the name has {len(key)} characters, MLflow holds {KEY_LIMIT}"

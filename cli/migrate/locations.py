@@ -5,9 +5,12 @@ the experiment and the run or model in it, not by what stands before them.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from cli.migrate.records import LOGGED_MODEL, RUN
 
 REMOTE = re.compile(r"^(?!file:|models:|runs:|mlflow-artifacts:)[a-zA-Z][a-zA-Z0-9+.\-]+:/")
 PROXIED = "mlflow-artifacts"
@@ -70,6 +73,20 @@ def inside_run(uri: str) -> list[tuple[str, str]]:
 def inside_logged_model(uri: str) -> list[tuple[str, str]]:
     """Return the logged models, with the path below their artifacts, that a URI may name."""
     return _inside(LOGGED_PART, uri)
+
+
+def migrated_place(uri: str, target_of: Callable[[str, str], str | None]) -> str | None:
+    """Return where the files of a version are that stay, or went along with a run or logged model; None if neither.
+
+    `target_of` says what became of a run's or logged model's artifacts, by kind and id.
+    """
+    if is_remote(uri) or uri.startswith(("models:", "runs:")):
+        return uri
+    for kind, places in ((LOGGED_MODEL, inside_logged_model(uri)), (RUN, inside_run(uri))):
+        for key, rest in places:
+            if base := target_of(kind, key):
+                return base + rest
+    return None
 
 
 def _inside(part: re.Pattern[str], uri: str) -> list[tuple[str, str]]:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import is_led_outside, read_values
+from cli.migrate.folders import read_values
 from cli.migrate.history import History, find_histories
 from cli.migrate.limits import Limits
+from cli.migrate.links import is_led_outside
 from cli.migrate.meta import read_meta
 from cli.migrate.run import LIFECYCLES
 from cli.migrate.tree import META, MODEL_ID, relative
@@ -38,7 +39,7 @@ class LoggedModel:
 
 def read_logged_model(path: Path, root: Path, limits: Limits, findings: Findings) -> LoggedModel | None:
     """Read a logged model, None (and a finding) if it stays behind."""
-    where, meta = relative(path, root), read_meta(path / META)
+    where, meta = relative(path, root), read_meta(path / META, root)
     if is_led_outside(path, root, where, "logged model", findings):
         return None
     if meta.is_empty or not MODEL_ID.fullmatch(path.name):

@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from cli.migrate.links import REASON, leads_outside
+
 MAX_BYTES = 16_000_000
 PYTHON = "tag:yaml.org,2002:python/"
 LINE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*:(?: |$)")
@@ -104,8 +106,10 @@ def _load(text: str) -> Any:
     return yaml.load(text, Loader=_Loader)  # nosec B506 # noqa: S506 - a SafeLoader, see above
 
 
-def read_meta(path: Path) -> Meta:
-    """Read a `meta.yaml`; damage becomes a problem in words, never an exception."""
+def read_meta(path: Path, root: Path) -> Meta:
+    """Read a `meta.yaml` of the source `root`; damage becomes a problem in words, never an exception."""
+    if leads_outside(path, root):
+        return Meta(problems=[f"{path.name} is {REASON}"])
     try:
         if path.exists() and not path.is_file():
             return Meta(problems=[f"{path.name} is no file"])

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
 
-from cli.migrate import origin, records
+from cli.migrate import origin
 from cli.migrate.experiment import DEFAULT_ID, Experiment, read_experiment
 from cli.migrate.fields import shown
 from cli.migrate.findings import Findings
 from cli.migrate.limits import Limits
 from cli.migrate.meta import read_meta
+from cli.migrate.records import EXPERIMENT, MODEL, Records, exists
 from cli.migrate.registered import Registered, read_registered
 from cli.migrate.run import claimed_id
 from cli.migrate.tree import (
@@ -29,7 +30,6 @@ from cli.migrate.tree import (
 )
 from shared.errors import BatonError
 
-EXPERIMENT, MODEL = "experiment", "registered model"
 SUFFIX, LONGEST = "-migrated", 240  # with a number behind it, no more characters than MLflow's database holds
 
 
@@ -69,7 +69,10 @@ class PlannedExperiment:
 
 @dataclass
 class Plan:
-    """Everything that is to be migrated, by folder; runs are read when their turn comes."""
+    """Everything that is to be migrated, by folder; runs are read when their turn comes.
+
+    `refusal` says why nothing may be written: names clash, and no rule was given for them.
+    """
 
     root: Path
     experiments: list[PlannedExperiment] = field(default_factory=list)
@@ -77,6 +80,7 @@ class Plan:
     renamed: dict[str, str] = field(default_factory=dict)
     traces: int = 0
     assessments: int = 0
+    refusal: str = ""
 
     @property
     def runs(self) -> int:
@@ -88,15 +92,30 @@ class Plan:
         """Return the number of logged models' folders."""
         return sum(len(planned.logged_models) for planned in self.experiments)
 
+    def sentences(self) -> list[str]:
+        """Return what becomes of each experiment and registered model, a line each."""
+        experiments = (
+            f"experiment {planned.experiment.id} becomes {planned.experiment.name!r}: {len(planned.runs):,} runs, "
+            f"{len(planned.logged_models):,} logged models"
+            for planned in self.experiments
+        )
+        models = (
+            f"registered model {model.where} becomes {model.name!r}: "
+            f"versions {', '.join(str(version.number) for version in model.versions) or 'none'}"
+            for model in self.models
+        )
+        return [*experiments, *models]
+
 
 def read_taken(cursor: Cursor, source: str) -> Taken:
     """Return the names in the target that are not from this source."""
-    if not records.exists(cursor):
+    if not exists(cursor):
         own_experiments, own_models, origins = set(), set(), {}
     else:
-        origins = {kind: records.digests(cursor, source, kind) for kind in (EXPERIMENT, MODEL)}
-        own_experiments = set(records.done(cursor, source, EXPERIMENT).values())
-        own_models = set(records.done(cursor, source, MODEL).values())
+        records = Records(cursor, source)
+        origins = {kind: records.digests(kind) for kind in (EXPERIMENT, MODEL)}
+        own_experiments = set(records.done(EXPERIMENT).values())
+        own_models = set(records.done(MODEL).values())
     cursor.execute("SELECT experiment_id::text, name FROM experiments WHERE workspace = 'default'")
     experiments = frozenset(name for number, name in cursor.fetchall() if number not in own_experiments)
     cursor.execute("SELECT name FROM registered_models WHERE workspace = 'default'")
@@ -106,7 +125,7 @@ def read_taken(cursor: Cursor, source: str) -> Taken:
 def make_plan(
     root: Path, limits: Limits, taken: Taken, rule: OnConflict, only: Iterable[str], findings: Findings
 ) -> Plan:
-    """Read experiments and registered models and settle their names; raise `ConflictError` if the rule says so."""
+    """Read experiments and registered models and settle their names, or say in `refusal` why not."""
     plan, chosen = Plan(root), set(only)
     names: set[str] = set()
     for folder in experiment_folders(root, findings):
@@ -157,15 +176,15 @@ def _drop_copies(plan: Plan, findings: Findings) -> None:
                 claims.setdefault(own, []).append((planned, path))
     for own, folders in claims.items():
         if len(folders) > 1:
-            (_, kept), *copies = sorted(folders, key=lambda folder: not _is_at_home(*folder))
+            (_, kept), *copies = sorted(folders, key=lambda folder: not _is_at_home(plan.root, *folder))
             for planned, path in copies:
                 planned.runs.remove(path)
                 reason = f"a copy: run {own} is kept from {relative(kept, plan.root)}"
                 findings.quarantined(relative(path, plan.root), "run", reason)
 
 
-def _is_at_home(planned: PlannedExperiment, path: Path) -> bool:
-    return shown(read_meta(path / META).values.get("experiment_id"), 40) == planned.experiment.id
+def _is_at_home(root: Path, planned: PlannedExperiment, path: Path) -> bool:
+    return shown(read_meta(path / META, root).values.get("experiment_id"), 40) == planned.experiment.id
 
 
 def is_renamed(old: str, new: str) -> bool:
@@ -185,10 +204,11 @@ def _settle(plan: Plan, taken: Taken, rule: OnConflict, findings: Findings) -> N
     clashes_of_models = [model.name for model in plan.models if model.name in taken.models]
     if rule is OnConflict.FAIL and (clashes or clashes_of_models):
         held = [f"experiment {name!r}" for name in clashes] + [f"model {name!r}" for name in clashes_of_models]
-        raise ConflictError(
+        plan.refusal = (
             f"the target has {', '.join(held[:10])}{' and more' if len(held) > 10 else ''} already, and nothing was "
             "written: choose --on-conflict skip or --on-conflict rename"
         )
+        return
     if rule is OnConflict.SKIP:
         for kind, name in [(EXPERIMENT, name) for name in clashes] + [(MODEL, name) for name in clashes_of_models]:
             findings.skipped(name, kind, "the target has one of this name, and --on-conflict skip was given")

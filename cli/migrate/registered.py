@@ -5,8 +5,9 @@ from pathlib import Path
 
 from cli.migrate.fields import Fields
 from cli.migrate.findings import Findings
-from cli.migrate.folders import is_led_outside, read_values, value_files
+from cli.migrate.folders import read_values, value_files
 from cli.migrate.limits import Limits
+from cli.migrate.links import is_led_outside
 from cli.migrate.meta import read_meta
 from cli.migrate.origin import Origin
 from cli.migrate.tree import META, relative, strange_folders, version_folders
@@ -65,7 +66,7 @@ class Registered:
 
 def read_registered(path: Path, root: Path, limits: Limits, findings: Findings) -> Registered | None:
     """Read a registered model, None (and a finding) if it stays behind."""
-    where, meta = relative(path, root), read_meta(path / META)
+    where, meta = relative(path, root), read_meta(path / META, root)
     if is_led_outside(path, root, where, "registered model", findings):
         return None
     if meta.missing and not version_folders(path):
@@ -104,7 +105,7 @@ def _name(fields: Fields, folder: str, limits: Limits) -> str:
 
 
 def _version(number: int, path: Path, root: Path, limits: Limits, findings: Findings) -> Version | None:
-    where, meta = relative(path, root), read_meta(path / META)
+    where, meta = relative(path, root), read_meta(path / META, root)
     fields = Fields(meta, where, "model version", findings)
     if is_led_outside(path, root, where, "model version", findings):
         return None

@@ -63,22 +63,23 @@ class Rows:
         """Send what waits."""
         for table, lines in self.buffers.items():
             if lines:
-                self._copy(table, lines)
+                self.written[LATER.get(table, table)] += self.send(table, lines)
                 lines.clear()
         self.chars = 0
 
-    def _copy(self, table: str, lines: list[str]) -> None:
+    def send(self, table: str, lines: list[str]) -> int:
+        """Write rows and return how many were not there yet."""
         columns = COLUMNS[table].replace(" ", ", ")
         if table in LATER:
             self.cursor.execute(f"CREATE TEMP TABLE IF NOT EXISTS {table} (LIKE {LATER[table]}) ON COMMIT DROP")
         self.cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN", io.StringIO("\n".join(lines) + "\n"))
-        number = len(lines)
         if table in LATER:
             chosen = f"SELECT {columns} FROM {table} ON CONFLICT DO NOTHING"  # nosec B608 # noqa: S608 - names of ours
             self.cursor.execute(f"INSERT INTO {LATER[table]} ({columns}) {chosen}")
             number = self.cursor.rowcount
             self.cursor.execute(f"TRUNCATE {table}")
-        self.written[LATER.get(table, table)] += number
+            return number
+        return len(lines)
 
 
 def encode(value: object) -> str:

@@ -9,6 +9,7 @@ from cli.migrate.findings import Findings
 from cli.migrate.folders import printable, read_values, subfolders
 from cli.migrate.history import History, find_histories
 from cli.migrate.limits import Limits
+from cli.migrate.links import REASON, is_led_outside, leads_outside
 from cli.migrate.meta import Meta, read_meta
 from cli.migrate.tree import MADE_RUN_ID, META, MODEL_ID, RUN_ID, RunFolder, relative
 
@@ -81,12 +82,12 @@ def claimed_id(folder: RunFolder, root: Path) -> str | None:
     """Return the id that a run's folder goes by, None if by none; only a folder that was renamed has to be opened."""
     if MADE_RUN_ID.fullmatch(folder.name):
         return folder.name
-    return run_id(folder, root, read_meta(folder.path / META), Findings())
+    return run_id(folder, root, read_meta(folder.path / META, root), Findings())
 
 
 def read_run(folder: RunFolder, root: Path, limits: Limits, findings: Findings) -> Run | None:
     """Read a run, None (and a finding) if it stays behind."""
-    meta = read_meta(folder.path / META)
+    meta = read_meta(folder.path / META, root)
     found_id = run_id(folder, root, meta, findings)
     if found_id is None:
         return None
@@ -98,7 +99,7 @@ def read_run(folder: RunFolder, root: Path, limits: Limits, findings: Findings) 
     )
     run.tags = read_values(folder.path / "tags", f"{where}/tags", "tag", findings, root, limits.get("tags", "value"))
     run.metrics = find_histories(folder.path / "metrics", f"{where}/metrics", findings, root)
-    run.inputs = _inputs(folder.path, where, findings)
+    run.inputs = list(_inputs(folder.path, where, root, findings))
     _complete(run, fields)
     return run
 
@@ -145,24 +146,41 @@ def _times(run: Run) -> Iterator[int]:
         yield from (min(point.timestamp for point in piece) for piece in history.pieces(Findings()))
 
 
-def _inputs(folder: Path, where: str, findings: Findings) -> list[Input]:
-    found = []
-    for part, kinds in (("inputs", {"DATASET": "dataset", "MODEL": "model_input"}), ("outputs", {})):
+def _inputs(folder: Path, where: str, root: Path, findings: Findings) -> Iterator[Input]:
+    for part, read in (("inputs", _input), ("outputs", _output)):
+        if leads_outside(folder / part, root):
+            findings.quarantined(f"{where}/{part}", part[:-1], REASON)
+            continue
         for name in subfolders(folder / part):
-            key = printable(name)
-            place, meta = f"{where}/{part}/{key}", read_meta(folder / part / name / META)
-            fields = Fields(meta, place, part[:-1], findings)
-            if part == "outputs" and MODEL_ID.fullmatch(name):
-                found.append(Input("model_output", key, name, fields.integer("step", 0) or 0))
-                continue
-            kind = kinds.get(shown(meta.values.get("source_type", "DATASET"), 40).rsplit(".", 1)[-1])
-            target = fields.text("source_id")
-            if kind is None or not target or (kind == "model_input" and not MODEL_ID.fullmatch(target)):
-                reason = "; ".join(meta.problems) or "names no data set and no model"
-                findings.quarantined(place, part[:-1], reason)
-                continue
-            found.append(Input(kind, key, target, tags=_input_tags(fields)))
-    return found
+            path, place = folder / part / name, f"{where}/{part}/{printable(name)}"
+            if not is_led_outside(path, root, place, part[:-1], findings):
+                found = read(name, Fields(read_meta(path / META, root), place, part[:-1], findings))
+                if found is not None:
+                    yield found
+
+
+def _input(name: str, fields: Fields) -> Input | None:
+    kinds = {"DATASET": "dataset", "MODEL": "model_input"}
+    kind = kinds.get(shown(fields.meta.values.get("source_type", "DATASET"), 40).rsplit(".", 1)[-1])
+    target = fields.text("source_id")
+    if kind is None or not target or (kind == "model_input" and not MODEL_ID.fullmatch(target)):
+        _lost(fields)
+        return None
+    return Input(kind, printable(name), target, tags=_input_tags(fields))
+
+
+def _output(name: str, fields: Fields) -> Input | None:
+    if not MODEL_ID.fullmatch(name):
+        _lost(fields)
+        return None
+    if fields.meta.problems:
+        fields.repaired(f"{'; '.join(fields.meta.problems)}: step 0, unless it can be read")
+    return Input("model_output", name, name, fields.integer("step", 0) or 0)
+
+
+def _lost(fields: Fields) -> None:
+    reason = "; ".join(fields.meta.problems) or "names no data set and no model"
+    fields.findings.quarantined(fields.path, fields.kind, reason)
 
 
 def _input_tags(fields: Fields) -> dict[str, str]:

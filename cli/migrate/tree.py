@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.migrate.findings import Findings
-from cli.migrate.folders import leads_outside, printable, subfolders
+from cli.migrate.folders import printable, subfolders
+from cli.migrate.links import REASON, is_led_outside, leads_outside
 from shared.errors import BatonError
 
 RUN_ID = re.compile(r"[a-zA-Z0-9][\w\-]{0,31}")
@@ -58,7 +59,7 @@ def open_source(path: Path) -> Path:
         raise SourceError(f"{path} is no folder: give the path of your mlruns folder")
     if (root / "mlruns").is_dir():
         root /= "mlruns"
-    if not any((root / name / META).exists() or name in {TRASH, MODELS} for name in subfolders(root)):
+    if not any(name in {TRASH, MODELS} or _is_surely_experiment(root / name) for name in subfolders(root)):
         raise SourceError(f"{path} holds no experiments: give the folder that MLflow calls mlruns")
     return root
 
@@ -76,14 +77,20 @@ def experiment_folders(root: Path, findings: Findings) -> list[ExperimentFolder]
             path = base / name
             if name in {TRASH, MODELS}:
                 continue
-            if leads_outside(path, root):
-                findings.quarantined(relative(path, root), "experiment", "a symbolic link that leads out of the source")
-            elif (path / META).exists() or any(is_run(path / entry) for entry in subfolders(path)):
+            if is_led_outside(path, root, relative(path, root), "experiment", findings):
+                continue
+            if (path / META).exists() or any(is_run(path / entry) for entry in subfolders(path)):
                 found.append(ExperimentFolder(printable(name), path, deleted))
             else:
                 reason = "neither an experiment's meta.yaml nor runs: nothing to migrate"
                 findings.quarantined(relative(path, root), "experiment", reason)
     return sorted(found, key=lambda folder: (folder.deleted, len(folder.id), folder.id))
+
+
+def _is_surely_experiment(path: Path) -> bool:
+    """Tell whether a folder of any folder is an experiment's: by its meta.yaml, or a run that MLflow named."""
+    named = (path / name for name in subfolders(path) if MADE_RUN_ID.fullmatch(name))
+    return (path / META).exists() or any(map(is_run, named))
 
 
 def is_run(path: Path) -> bool:
@@ -101,7 +108,7 @@ def run_folders(experiment: ExperimentFolder, root: Path, findings: Findings) ->
         if name in NOT_RUNS:
             continue
         if leads_outside(path, root):
-            findings.quarantined(relative(path, root), "run", "a symbolic link that leads out of the source or nowhere")
+            findings.quarantined(relative(path, root), "run", REASON)
         elif not is_run(path):
             findings.quarantined(relative(path, root), "run", "an empty folder: no meta.yaml, params, metrics or tags")
         else:

@@ -14,14 +14,14 @@ from cli import output
 from cli.migrate.destination import artifact_store, database
 from cli.migrate.job import migrate, verify_alone
 from cli.migrate.options import Options, Verify
-from cli.migrate.plan import OnConflict
+from cli.migrate.plan import ConflictError, OnConflict
 from cli.migrate.progress import Meter, meter
 from cli.migrate.rehearsal import rehearse
 from cli.migrate.report import Report
 from cli.migrate.target import TargetError, is_lost
 from cli.migrate.tree import open_source
 from cli.options import DEFAULT_DATA_DIR, AsJson, DataDir
-from shared.errors import UnreachableError
+from shared.errors import BatonError, UnreachableError
 from shared.settings import without_password
 
 RUN = "run"
@@ -37,6 +37,10 @@ Verification = Annotated[
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the report to this file as JSON.")]
 
 
+class StoppedError(BatonError):
+    """The user ended it."""
+
+
 class SourceOrVerb(TyperGroup):
     """Takes `migrate SOURCE` for `migrate run SOURCE`."""
 
@@ -45,6 +49,13 @@ class SourceOrVerb(TyperGroup):
         if args and args[0] not in self.commands and args[0] != "--help":
             args = [RUN, *args]
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Let Ctrl-C be one sentence, as other failures are."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise StoppedError("stopped before it was done: run the same command again to go on") from error
 
 
 def register(app: typer.Typer) -> None:
@@ -130,7 +141,9 @@ def finish(result: Report, report: Path | None, *, as_json: bool) -> None:
         output.print_json(content)
     else:
         for part in result.tables():
-            output.out.print(part)
+            output.out.print(part, markup=False)
+    if result.refusal:
+        raise ConflictError(result.refusal)
     if not result.is_verified:
         raise typer.Exit(output.FAILED)
     if not result.is_whole:

@@ -3,18 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-from cli.migrate.batch import LOGGED_MODEL, RUN
 from cli.migrate.check import Check, found
 from cli.migrate.check_registry import compare_model
 from cli.migrate.check_runs import compare_run
 from cli.migrate.comparison import Item
-from cli.migrate.experiment import Experiment
+from cli.migrate.experiment import Dataset, Experiment
 from cli.migrate.findings import Findings
-from cli.migrate.logged_model import read_logged_model
-from cli.migrate.plan import EXPERIMENT, MODEL, Plan, PlannedExperiment, is_default, is_renamed
+from cli.migrate.logged_model import LoggedModel, read_logged_model
+from cli.migrate.plan import Plan, PlannedExperiment, is_default, is_renamed
 from cli.migrate.progress import Step
+from cli.migrate.records import EXPERIMENT, LOGGED_MODEL, MODEL, RUN
 from cli.migrate.run import read_run
+from cli.migrate.session import held
+from cli.migrate.target import transaction
 from cli.migrate.tree import RunFolder
+
+DATASETS = """
+    SELECT name, digest, dataset_uuid, dataset_source_type, dataset_source, dataset_schema, dataset_profile
+    FROM datasets WHERE experiment_id = %s
+"""
 
 
 def verify(check: Check, plan: Plan, step: Step) -> None:
@@ -59,7 +66,7 @@ def _compare_experiment(check: Check, experiment: Experiment, target: str) -> No
 
 def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: Step) -> None:
     expected = {path.name: path for path in planned.runs}
-    datasets = {dataset.folder: (dataset.name, dataset.digest) for dataset in planned.experiment.datasets}
+    datasets = _datasets(check, planned.experiment, int(target))
     done, seen = check.done.targets[RUN], set()
     renamed: dict[str, Path] | None = None
     for there in check.pages(target):
@@ -75,6 +82,21 @@ def _compare_runs(check: Check, planned: PlannedExperiment, target: str, step: S
         step.advance()
     for name in expected.keys() & done.keys() - seen:
         check.comparison.compare(RUN, name, Item({}), None)
+
+
+def _datasets(check: Check, experiment: Experiment, target: int) -> dict[str, Dataset]:
+    """Return an experiment's data sets by their folders; of one that the target had of its own, that one."""
+    with transaction(check.connection) as cursor:
+        cursor.execute(DATASETS, (target,))
+        there = {(name, digest): (own, details) for name, digest, own, *details in cursor.fetchall()}
+    found = {}
+    for dataset in experiment.datasets:
+        own, details = there.get((dataset.name, dataset.digest), (dataset.id_in(target), []))
+        if own == dataset.id_in(target):
+            found[dataset.folder] = dataset
+        else:
+            found[dataset.folder] = Dataset(dataset.folder, dataset.name, dataset.digest, *details)
+    return found
 
 
 def _folders_of_other_names(check: Check, planned: PlannedExperiment) -> dict[str, Path]:
@@ -113,4 +135,24 @@ def _compare_logged_model(check: Check, path: Path) -> None:
         )
         source |= {"run": model.source_run, "created": model.created, "type": model.model_type}
         check.comparison.compare(LOGGED_MODEL, model.id, Item(source), stored)
+        if there is not None:
+            points = [
+                [m.key, m.timestamp, m.step, m.run_id, m.value, m.dataset_name, m.dataset_digest]
+                for m in there.metrics or []
+            ]
+            check.comparison.compare("logged model's point", model.id, _points(check, model), sorted(points))
     check.artifacts(LOGGED_MODEL, model.id)
+
+
+def _points(check: Check, model: LoggedModel) -> list[list[Any]]:
+    """Return a logged model's points of runs that the target has; of those of one run, step and time the first."""
+    found: dict[tuple[str, int, int, str], list[Any]] = {}
+    for key, history in model.metrics.items():
+        for piece in history.model_pieces(Findings(), check.bounds.points):
+            with transaction(check.connection) as cursor:
+                known = held(cursor, RUN, {point.run_id for point in piece})
+            for point, run, dataset in piece:
+                if run in known:
+                    place = (key, point.timestamp, point.step, run)
+                    found.setdefault(place, [*place, point.value, *(dataset or (None, None))])
+    return sorted(found.values())

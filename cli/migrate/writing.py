@@ -1,34 +1,29 @@
 """Writing what is few: experiments, registered models and their champions, one transaction each."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812 - a class
-from psycopg2.extensions import cursor as Cursor  # noqa: N812 - a class
-from psycopg2.extras import execute_values
-
-from cli.migrate import records
 from cli.migrate.artifacts import ArtifactStore
-from cli.migrate.batch import LOGGED_MODEL, RUN
-from cli.migrate.experiment import Dataset, Experiment
+from cli.migrate.experiment import Experiment
 from cli.migrate.findings import Findings
-from cli.migrate.locations import Locations, inside_logged_model, inside_run, is_remote, local_path
-from cli.migrate.plan import EXPERIMENT, MODEL, is_default
+from cli.migrate.locations import Locations, is_remote, local_path, migrated_place
+from cli.migrate.plan import is_default
+from cli.migrate.records import ALIAS, CHAMPIONS, EXPERIMENT, MODEL, VERSION
 from cli.migrate.registered import CHAMPION, Registered, Version
-from cli.migrate.target import next_experiment_id, transaction
+from cli.migrate.session import WORKSPACE, Session, Sessions
+from cli.migrate.tree import relative
 
-WORKSPACE = "default"
-VERSION, ALIAS, CHAMPIONS = "model version", "alias", "champion"
+ALIASES = "registered_model_aliases (workspace, name, alias, version)"
+EXPERIMENTS = (
+    "experiments (experiment_id, name, workspace, artifact_location, lifecycle_stage, creation_time, last_update_time)"
+)
 
 
 @dataclass(frozen=True)
 class Writer:
     """Writes into one target on behalf of one source."""
 
-    connection: Connection
-    source: str
+    session: Sessions
     root: Path
     store: ArtifactStore
     findings: Findings
@@ -38,35 +33,46 @@ class Writer:
 
         Return its new id and the new id of each of its data sets.
         """
-        with transaction(self.connection) as cursor:
-            known = records.done(cursor, self.source, EXPERIMENT).get(experiment.id)
-            number = int(known) if known is not None else self._create(cursor, experiment)
-            return number, _datasets(cursor, number, experiment.datasets)
+        with self.session() as session:
+            known = session.records.done(EXPERIMENT).get(experiment.id)
+            number = int(known) if known is not None else self._create(session, experiment)
+            datasets = self._datasets(session, number, experiment)
+            session.records.keep(self.findings)
+            return number, datasets
 
-    def _create(self, cursor: Cursor, experiment: Experiment) -> int:
-        number = 0 if is_default(experiment) else next_experiment_id(cursor)
+    def _create(self, session: Session, experiment: Experiment) -> int:
+        number = 0 if is_default(experiment) else session.new_experiment()
         old = experiment.artifact_location
         location = old if old and is_remote(old) else Locations(self.store.root).experiment(number)
-        cursor.execute(
-            """
-            INSERT INTO experiments (experiment_id, name, workspace, artifact_location, lifecycle_stage, creation_time,
-                last_update_time) VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (experiment_id) DO NOTHING
-            """,
-            (
-                number,
-                experiment.name,
-                WORKSPACE,
-                location,
-                experiment.lifecycle,
-                experiment.created,
-                experiment.updated,
-            ),
-        )
+        row = (
+            number, experiment.name, WORKSPACE, location, experiment.lifecycle, experiment.created, experiment.updated,
+        )  # fmt: skip
+        if is_default(experiment):
+            session.insert(EXPERIMENTS, [row])
+        else:
+            session.create(EXPERIMENTS, row)
         tags = [(key, value, number) for key, value in experiment.tags.items()]
-        _insert(cursor, "experiment_tags (key, value, experiment_id)", tags)
-        records.claim(cursor, self.source, EXPERIMENT, [experiment.id])
-        records.finish(cursor, self.source, EXPERIMENT, [(experiment.id, str(number), str(experiment.origin))])
+        session.insert("experiment_tags (key, value, experiment_id)", tags)
+        session.records.claim(EXPERIMENT, [experiment.id])
+        session.records.finish(EXPERIMENT, [(experiment.id, str(number), str(experiment.origin))])
         return number
+
+    def _datasets(self, session: Session, number: int, experiment: Experiment) -> dict[str, str]:
+        """Create data sets that are not there yet and return the id of each by its old folder."""
+        own = {(d.name, d.digest): d.id_in(number) for d in experiment.datasets}
+        columns = "dataset_uuid, experiment_id, name, digest, dataset_source_type, dataset_source, dataset_schema"
+        rows = [
+            (own[d.name, d.digest], number, d.name, d.digest, d.source_type, d.source, d.schema, d.profile)
+            for d in experiment.datasets
+        ]
+        session.insert(f"datasets ({columns}, dataset_profile)", rows)
+        ids = own | session.datasets(number)
+        for dataset in experiment.datasets:
+            if ids[dataset.name, dataset.digest] != own[dataset.name, dataset.digest]:
+                where = f"{relative(experiment.folder.path, self.root)}/datasets/{dataset.folder}"
+                reason = "the target's own of this name and digest stands, with its source, schema and profile"
+                self.findings.noted(where, "data set", reason)
+        return {dataset.folder: ids[dataset.name, dataset.digest] for dataset in experiment.datasets}
 
     def model(self, model: Registered, key: str) -> bool:
         """Create a registered model with versions and aliases, all but `champion`; `key` is its name in the source.
@@ -74,42 +80,25 @@ class Writer:
         Of one that an earlier attempt created only versions and aliases are written that it did not have then. Return
         whether the model is new.
         """
-        with transaction(self.connection) as cursor:
-            known = records.target_of(cursor, self.source, MODEL, key)
+        with self.session() as session:
+            known = session.records.target_of(MODEL, key)
             if known is None:
-                self._create_model(cursor, model, key)
+                _create_model(session, model, key)
             else:
                 model.name = known
-            if _stands(cursor, model.name):
-                self._versions(cursor, model)
-                self._aliases(cursor, model)
-            records.keep(cursor, self.source, self.findings)
+            if session.held(MODEL, [model.name]):  # else somebody deleted it since it was migrated
+                self._versions(session, model)
+                _write_aliases(session, model)
+            session.records.keep(self.findings)
         return known is None
 
-    def _create_model(self, cursor: Cursor, model: Registered, key: str) -> None:
-        cursor.execute(
-            "INSERT INTO registered_models (workspace, name, creation_time, last_updated_time, description) "
-            "VALUES (%s, %s, %s, %s, %s)",
-            (WORKSPACE, model.name, model.created, model.updated, model.description),
-        )
-        tags = [(WORKSPACE, model.name, name, value) for name, value in model.tags.items()]
-        _insert(cursor, "registered_model_tags (workspace, name, key, value)", tags)
-        records.claim(cursor, self.source, MODEL, [key])
-        records.finish(cursor, self.source, MODEL, [(key, model.name, str(model.origin))])
-
-    def _aliases(self, cursor: Cursor, model: Registered) -> None:
-        places = {f"{model.where}/aliases/{alias}": alias for alias in model.aliases if alias != CHAMPION}
-        new = [places[place] for place in sorted(records.claim(cursor, self.source, ALIAS, places))]
-        rows = [(WORKSPACE, model.name, alias, model.aliases[alias]) for alias in new]
-        _insert(cursor, "registered_model_aliases (workspace, name, alias, version)", rows)
-
-    def _versions(self, cursor: Cursor, model: Registered) -> None:
-        new = records.claim(cursor, self.source, VERSION, [version.where for version in model.versions])
+    def _versions(self, session: Session, model: Registered) -> None:
+        new = session.records.claim(VERSION, [version.where for version in model.versions])
         rows, tags = [], []
         for version in (version for version in model.versions if version.where in new):
-            source = self._uri(cursor, version.source, model, version)
+            source = self._uri(session, version.source, model, version)
             storage = (
-                source if version.storage == version.source else self._uri(cursor, version.storage, model, version)
+                source if version.storage == version.source else self._uri(session, version.storage, model, version)
             )
             rows.append((
                 WORKSPACE, model.name, version.number, version.created, version.updated, version.description,
@@ -117,22 +106,18 @@ class Writer:
                 version.status_message,
             ))  # fmt: skip
             tags += [(WORKSPACE, model.name, version.number, key, value) for key, value in version.tags.items()]
-        _insert(
-            cursor,
+        session.insert(
             "model_versions (workspace, name, version, creation_time, last_updated_time, description, user_id, "
             "current_stage, source, storage_location, run_id, run_link, status, status_message)",
             rows,
         )
-        _insert(cursor, "model_version_tags (workspace, name, version, key, value)", tags)
+        session.insert("model_version_tags (workspace, name, version, key, value)", tags)
 
-    def _uri(self, cursor: Cursor, uri: str | None, model: Registered, version: Version) -> str | None:
+    def _uri(self, session: Session, uri: str | None, model: Registered, version: Version) -> str | None:
         """Return where a version's files are now."""
-        if uri is None or is_remote(uri) or uri.startswith(("models:", "runs:")):
-            return uri
-        for kind, places in ((LOGGED_MODEL, inside_logged_model(uri)), (RUN, inside_run(uri))):
-            for key, rest in places:
-                if base := records.target_of(cursor, self.source, kind, key):
-                    return base + rest
+        known = uri and migrated_place(uri, session.records.target_of)
+        if uri is None or known:
+            return known
         folder = local_path(uri, self.root)
         new = Locations(self.store.root).version(model.name, version.number)
         if folder.is_dir() and self.store.put(folder, new, version.where, folder, self.findings).files:
@@ -146,43 +131,32 @@ class Writer:
         number, why = model.old_champion()
         if number is None:
             return None
-        with transaction(self.connection) as cursor:
-            if not records.claim(cursor, self.source, CHAMPIONS, [key]):
+        with self.session() as session:
+            if not session.records.claim(CHAMPIONS, [key]):
                 return number
-            if not _stands(cursor, model.name):
+            if not session.held(MODEL, [model.name]):
                 return None
-            cursor.execute("SET LOCAL baton.capture = 'on'")
-            _insert(
-                cursor,
-                "registered_model_aliases (workspace, name, alias, version)",
-                [(WORKSPACE, model.name, CHAMPION, number)],
-            )
-            records.finish(cursor, self.source, CHAMPIONS, [(key, str(number), "")])
+            session.capture()
+            session.insert(ALIASES, [(WORKSPACE, model.name, CHAMPION, number)])
+            session.records.finish(CHAMPIONS, [(key, str(number), "")])
             if "newest of" in why:
                 self.findings.noted(model.where, MODEL, f"version {number} becomes champion: {why}")
-            records.keep(cursor, self.source, self.findings)
+            session.records.keep(self.findings)
         return number
 
 
-def _insert(cursor: Cursor, table_and_columns: str, rows: Sequence[tuple[object, ...]]) -> None:
-    if rows:
-        query = sql.SQL("INSERT INTO {} VALUES %s ON CONFLICT DO NOTHING").format(sql.SQL(table_and_columns))
-        execute_values(cursor, query, rows)
+def _create_model(session: Session, model: Registered, key: str) -> None:
+    session.create(
+        "registered_models (workspace, name, creation_time, last_updated_time, description)",
+        (WORKSPACE, model.name, model.created, model.updated, model.description),
+    )
+    tags = [(WORKSPACE, model.name, name, value) for name, value in model.tags.items()]
+    session.insert("registered_model_tags (workspace, name, key, value)", tags)
+    session.records.claim(MODEL, [key])
+    session.records.finish(MODEL, [(key, model.name, str(model.origin))])
 
 
-def _stands(cursor: Cursor, model: str) -> bool:
-    """Tell whether the target has a registered model: somebody may have deleted it since it was migrated."""
-    cursor.execute("SELECT 1 FROM registered_models WHERE workspace = %s AND name = %s", (WORKSPACE, model))
-    return cursor.fetchone() is not None
-
-
-def _datasets(cursor: Cursor, experiment: int, datasets: list[Dataset]) -> dict[str, str]:
-    """Create data sets that are not there yet and return the id of each by its old folder."""
-    rows: list[tuple[object, ...]] = [
-        (d.id, experiment, d.name, d.digest, d.source_type, d.source, d.schema, d.profile) for d in datasets
-    ]
-    columns = "dataset_uuid, experiment_id, name, digest, dataset_source_type, dataset_source, dataset_schema"
-    _insert(cursor, f"datasets ({columns}, dataset_profile)", rows)
-    cursor.execute("SELECT name, digest, dataset_uuid FROM datasets WHERE experiment_id = %s", (experiment,))
-    ids = {(name, digest): number for name, digest, number in cursor.fetchall()}
-    return {dataset.folder: ids[dataset.name, dataset.digest] for dataset in datasets}
+def _write_aliases(session: Session, model: Registered) -> None:
+    places = {f"{model.where}/aliases/{alias}": alias for alias in model.aliases if alias != CHAMPION}
+    new = [places[place] for place in sorted(session.records.claim(ALIAS, places))]
+    session.insert(ALIASES, [(WORKSPACE, model.name, alias, model.aliases[alias]) for alias in new])

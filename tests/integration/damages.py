@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli import output
 from tests.integration.raw_filestore import experiment, model, run, value, version, write_meta
 
 Harm = Callable[[Path, Path, Path], None]  # the source's root, the case's experiment, its sound run
@@ -24,6 +25,11 @@ class Case:
     runs: int = 1
     sql: str = ""
     answer: object = None
+
+    @property
+    def code(self) -> int:
+        """Return the exit code that the guide promises for a store with this damage alone."""
+        return output.PARTLY if self.action == "quarantined" else output.DONE
 
 
 def numpy_scalar(kind: str, binary: str) -> str:
@@ -129,6 +135,31 @@ def nul_in_input(_root: Path, _folder: Path, good: Path) -> None:
     write_meta(good / "inputs" / "abd", {"source_type": "MODEL", "source_id": "m-" + "1" * 32, "tags": tags})
 
 
+def folder_linked_out(part: str) -> Harm:
+    """Put a folder of a run out of the source, and a link in its place."""
+
+    def harm(root: Path, _folder: Path, good: Path) -> None:
+        outside = root.parent / f"outside-{part}"
+        write_meta(outside / ("m-" + "2" * 32), {"source_type": "MODEL", "source_id": "m-" + "2" * 32, "step": 3})
+        (good / part).symlink_to(outside)
+
+    return harm
+
+
+def meta_linked_out(root: Path, _folder: Path, good: Path) -> None:
+    outside = root.parent / "outside.yaml"
+    outside.write_text((good / "meta.yaml").read_text().replace("the name", "a secret"))
+    (good / "meta.yaml").unlink()
+    (good / "meta.yaml").symlink_to(outside)
+
+
+def input_linked_out(root: Path, _folder: Path, good: Path) -> None:
+    outside = root.parent / "outside-input"
+    write_meta(outside, {"source_type": "MODEL", "source_id": "m-" + "3" * 32, "tags": {}})
+    (good / "inputs").mkdir()
+    (good / "inputs" / "abe").symlink_to(outside)
+
+
 def lost_input(_root: Path, _folder: Path, good: Path) -> None:
     write_meta(good / "inputs" / "abc", {"source_type": "DATASET", "source_id": "gone", "tags": {}})
 
@@ -142,6 +173,8 @@ POINTS = "SELECT count(*) FROM metrics m JOIN runs r USING (run_uuid) JOIN exper
 WHERE e.name = %s AND key = 'q'"
 VERSIONS = "SELECT string_agg(version || ':' || current_stage, ' ' ORDER BY version) FROM model_versions WHERE name = "
 ALIASES = "SELECT string_agg(alias || ':' || version, ' ' ORDER BY alias) FROM registered_model_aliases WHERE name = "
+EDGES = "SELECT count(*) FROM inputs i JOIN runs r ON i.source_id = r.run_uuid JOIN experiments e \
+USING (experiment_id) WHERE e.name = %s"
 INPUT_TAG = "SELECT value FROM input_tags WHERE name = 'nul'"
 
 CASES = [
@@ -200,6 +233,12 @@ CASES = [
     Case("artifact linked out", link("artifacts/q", "/etc/hostname"), "quarantined", "leads out"),
     Case("artifact link in a circle", link("artifacts/q", "."), None),
     Case("run linked out", lambda _, folder, __: (folder / ("b" * 32)).symlink_to("/etc"), "quarantined", "leads out"),
+    Case("run meta linked out", meta_linked_out, "repaired", "leads out", sql=RUN_NAME, answer="the name"),
+    Case("inputs linked out", folder_linked_out("inputs"), "quarantined", "leads out", sql=EDGES, answer=0),
+    Case("outputs linked out", folder_linked_out("outputs"), "quarantined", "leads out", sql=EDGES, answer=0),
+    Case("input linked out", input_linked_out, "quarantined", "leads out", sql=EDGES, answer=0),
+    Case("output without step", lambda _, __, good: void(value(good, f"outputs/m-{'4' * 32}/meta.yaml", "")),
+         "repaired", "step 0", sql=EDGES, answer=1),
     Case("input without data set", lost_input, "quarantined", "names data set gone"),
     Case("NUL in an input's tag", nul_in_input, "repaired", "cannot: taken out", sql=INPUT_TAG, answer="train"),
     Case("start not a number", on_meta(replace_line("start_time", "soon")), "repaired", "no start_time", sql=START,
@@ -243,13 +282,13 @@ CASES = [
 ]  # fmt: skip
 
 
-def build(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Write a store with every damage; return the experiment's folder and the sound run's of each case."""
+def build(root: Path, cases: list[Case]) -> dict[str, tuple[Path, Path]]:
+    """Write a store with these damages; return the experiment's folder and the sound run's of each case."""
     made = {}
-    for number, case in enumerate(CASES, 1):
+    for case in cases:
+        number = CASES.index(case) + 1
         folder = experiment(root, str(number), f"case-{number}")
-        good = run(folder)
-        made[case.name] = (folder, good)
-    for case in CASES:
+        made[case.name] = (folder, run(folder))
+    for case in cases:
         case.harm(root, *made[case.name])
     return made

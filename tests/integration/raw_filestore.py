@@ -81,6 +81,30 @@ def old_run(folder: Path, run_id: str) -> Path:
     return path
 
 
+def dataset(folder: Path, name: str, *runs: Path) -> Path:
+    """Write a data set of an experiment that runs took as an input, as MLflow 2 and 3 do."""
+    path = folder / "datasets" / f"{name}-id"
+    content = {"name": name, "digest": f"{name}-digest", "source_type": "code", "source": f"{name}.csv"}
+    write_meta(path, {**content, "schema": '{"columns": 2}', "profile": '{"rows": 3}'})
+    for taker in runs:
+        take(taker, "DATASET", path.name, {"mlflow.data.context": "training"})
+    return path
+
+
+def take(run_folder: Path, kind: str, source: str, tags: dict[str, str]) -> None:
+    """Write an input of a run."""
+    write_meta(run_folder / "inputs" / f"{source}-input", {"source_type": kind, "source_id": source, "tags": tags})
+
+
+def logged_model(folder: Path, name: str, run_id: str, points: str) -> Path:
+    """Write a logged model that a run made, with one metric."""
+    meta = {"name": "model", "status": 2, "creation_timestamp": 1, "last_updated_timestamp": 2, "source_run_id": run_id}
+    path = folder / "models" / name
+    write_meta(path, {**meta, "model_id": name, "experiment_id": folder.name, "lifecycle_stage": "active"})
+    value(path, "metrics/loss", points)
+    return path
+
+
 def value(folder: Path, name: str, content: str | bytes) -> Path:
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -160,7 +160,7 @@ def test_artifacts_that_lie_beside_the_store_are_copied(tmp_path: Path, target: 
     for found in (rehearsal, report):
         lost = [(item["path"], item["reason"]) for item in found["findings"] if item["action"] == "quarantined"]
         assert [(path, "/nowhere/3, which is not there" in reason) for path, reason in lost] == [("3", True)]
-    assert rehearsal["found"]["artifact file"] == report["written"]["artifact file"] == 3
+    assert rehearsal["to_write"]["artifact file"] == report["written"]["artifact file"] == 3
     uris = {key: str(target.client.get_run(key * 32).info.artifact_uri) for key in "abcf"}
     notes = {key: (Path(uris[key]) / "note.txt").read_text() for key in "abc"}
     assert notes == {key: f"artifact of {key * 32}" for key in "abc"}

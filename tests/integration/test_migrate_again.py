@@ -1,12 +1,18 @@
 """A store that is migrated more than once: in parts, repaired or added to in between, or another store at its path."""
 
+import os
 import shutil
+import signal
+import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg2
 import pytest
 
+from cli import output
 from cli.migrate.artifacts import ArtifactStore
 from cli.migrate.bounds import Bounds
 from cli.migrate.findings import Action
@@ -15,14 +21,17 @@ from cli.migrate.options import Options, Verify
 from cli.migrate.origin import OriginError
 from cli.migrate.progress import meter
 from cli.migrate.report import Report
-from tests.integration.filestores import Database, baton_migrate, everything, fresh, template
-from tests.integration.raw_filestore import experiment, model, run, value, version, write_meta
+from tests.integration.filestores import BATON, Database, baton_migrate, everything, fresh, template
+from tests.integration.raw_filestore import experiment, logged_model, model, run, value, version, write_meta
+from tests.servers import wait_for
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow's SQL store warns of itself
     pytest.mark.timeout(300),
 ]
 HERE, THERE = "a" * 32, "b" * 32
+GATE = 36  # an advisory lock
+HELD = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 
 
 @pytest.fixture
@@ -43,14 +52,6 @@ def migrated(options: Options) -> Report:
     with meter() as shown:
         migrate(options, report, shown)
     return report
-
-
-def logged_model(folder: Path, name: str, run_id: str, points: str) -> Path:
-    meta = {"name": "model", "status": 2, "creation_timestamp": 1, "last_updated_timestamp": 2, "source_run_id": run_id}
-    path = folder / "models" / name
-    write_meta(path, {**meta, "model_id": name, "experiment_id": folder.name, "lifecycle_stage": "active"})
-    value(path, "metrics/loss", points)
-    return path
 
 
 def quarantined(report: Report) -> list[str]:
@@ -204,3 +205,34 @@ def test_tables_of_an_older_mlflow_are_said_in_a_sentence(options: Options, targ
     done = baton_migrate(options.root, target, "--artifacts", str(target.artifacts))
     assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
     assert "mlflow db upgrade" in done.stderr
+
+
+def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(options: Options, target: Database) -> None:
+    own = experiment(options.root, "1", "own")
+    for number in range(100):
+        run(own, f"{number:032x}")
+    version(model(options.root, "heart"), 1, own / f"{1:032x}", current_stage="Production")
+    target.query(f"""
+        CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock({GATE}); RETURN NEW; END $$;
+        CREATE TRIGGER hold BEFORE INSERT ON runs FOR EACH ROW WHEN (NEW.run_uuid = '{1:032x}') EXECUTE FUNCTION hold()
+    """)
+    command = [BATON, "migrate", str(options.root), "--to", target.url, "--no-backup", "--verify", "off"]
+    with closing(psycopg2.connect(target.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", (GATE,))
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            wait_for("a batch that is held", lambda: bool(target.query(HELD)) or process.poll() is not None, 120)
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            cursor.execute("SELECT pg_advisory_unlock(%s)", (GATE,))
+            said = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
+            process.wait()
+    assert process.returncode == output.FAILED, said
+    assert "stopped before it was done: run the same command again" in said
+    assert "Traceback" not in said
+    assert target.query("SELECT count(*) FROM registered_models") == [(0,)]
+    target.query("DROP FUNCTION hold() CASCADE")
+    report = migrated(options)
+    assert (report.is_whole, report.in_target["run"], report.champions) == (True, 100, {"heart": 1})

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from cli import output
+from cli.main import make_app
 from tests.integration.damages import CASES, Case, build
 from tests.integration.filestores import Database, baton_migrate, fresh, template
 from tests.integration.raw_filestore import experiment, run, value
@@ -34,7 +36,7 @@ def databases(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> st
 @pytest.fixture(scope="module")
 def migrated(database_url: str, databases: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Migrated]:
     folder = tmp_path_factory.mktemp("damaged")
-    places = build(folder / "mlruns")
+    places = build(folder / "mlruns", CASES)
     with fresh(database_url, databases, folder / "artifacts") as database:
         done = baton_migrate(folder / "mlruns", database, "--json", verify="full")
         assert done.stdout, done.stderr
@@ -48,8 +50,18 @@ def test_there_are_more_than_25_kinds_of_damage_and_the_exit_code_says_so(migrat
     assert not Path("/tmp/pwned").exists()
 
 
+@pytest.fixture(scope="module")
+def alone(database_url: str, databases: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database for stores of one damage each."""
+    with fresh(database_url, databases, tmp_path_factory.mktemp("alone")) as database:
+        yield database
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_damage_is_reported_and_nothing_else_is_lost(case: Case, migrated: Migrated) -> None:
+def test_damage_is_reported_and_nothing_else_is_lost(
+    case: Case, migrated: Migrated, alone: Database, tmp_path: Path
+) -> None:
+    assert code_of(case, alone, tmp_path / "mlruns") == case.code
     folder, good = migrated.places[case.name]
     found = [
         item
@@ -70,6 +82,13 @@ def test_damage_is_reported_and_nothing_else_is_lost(case: Case, migrated: Migra
     if case.sql:
         names = (f"case-{folder.name}",) if "%s" in case.sql else ()
         assert migrated.database.query(case.sql, *names) == [(case.answer,)]
+
+
+def code_of(case: Case, database: Database, root: Path) -> int:
+    """Migrate a store with one damage alone, and return the exit code."""
+    build(root, [case])
+    words = ["migrate", str(root), "--to", database.url, "--no-backup", "--verify", "off"]
+    return CliRunner().invoke(make_app(), words).exit_code
 
 
 def belongs(path: str, case: Case, folder: Path) -> bool:
