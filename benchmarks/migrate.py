@@ -81,26 +81,34 @@ def memory(pid: int) -> float:
         return 0.0
 
 
+def compare(server: str, folder: Path) -> tuple[dict[str, tuple[float, float]], int]:
+    """Run both on the store in a folder; return what each command took, and how many points were written."""
+    ours, figures, base = [str(PROGRAMS / "baton"), "migrate"], {}, template(server, folder / "nothing")
+    with fresh(server, base, folder / "artifacts") as database:
+        words = [str(folder / "mlruns"), "--to", database.url]
+        bare = [*ours, *words, "--no-backup", "--verify", "off"]
+        figures["baton migrate, neither backup nor verification"] = measured(bare)
+        figures["baton migrate, again: nothing to do"] = measured(bare)
+        figures["baton migrate verify, a sample of histories"] = measured(
+            [*ours, "verify", *words, "--verify", "sample"]
+        )  # fmt: skip
+    with fresh(server, base, folder / "more") as database:
+        words = [str(folder / "mlruns"), "--to", database.url, "--backup-dir", str(folder)]
+        figures["baton migrate, backup and verification included (the default)"] = measured([*ours, *words])
+        points = database.query("SELECT count(*) FROM metrics")[0][0]
+    theirs = [str(PROGRAMS / "mlflow"), "migrate-filestore", "--no-progress", "--source", str(folder)]
+    figures["mlflow migrate-filestore (SQLite)"] = measured([*theirs, "--target", f"sqlite:///{folder}/mlflow.db"])
+    return figures, points
+
+
 def main() -> None:
     """Build the store, run both, print and write both."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=10_000)
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, postgres_server(Path(name)) as server:
-        folder = Path(name)
-        build(folder / "mlruns", runs)
-        base = template(server, folder / "nothing")
-        with fresh(server, base, folder / "artifacts") as database:
-            ours = [str(PROGRAMS / "baton"), "migrate", str(folder / "mlruns"), "--to", database.url, "--no-backup"]
-            figures = {"baton migrate, rows only": measured([*ours, "--verify", "off"])}
-            figures["baton migrate, again: nothing to do"] = measured([*ours, "--verify", "off"])
-            figures["baton migrate verify, a sample of histories"] = measured(
-                [str(PROGRAMS / "baton"), "migrate", "verify", str(folder / "mlruns"), "--to", database.url, "--verify",
-                 "sample"]
-            )  # fmt: skip
-            points = database.query("SELECT count(*) FROM metrics")[0][0]
-        theirs = [str(PROGRAMS / "mlflow"), "migrate-filestore", "--no-progress", "--source", str(folder)]
-        figures["mlflow migrate-filestore (SQLite)"] = measured([*theirs, "--target", f"sqlite:///{folder}/mlflow.db"])
+        build(Path(name) / "mlruns", runs)
+        figures, points = compare(server, Path(name))
     report = Report(machine=machine())
     for label, (seconds, megabytes) in figures.items():
         row = {"command": label, "runs": runs, "metric_points": points, "seconds": round(seconds, 1)}

@@ -10,13 +10,33 @@ from typing import Any
 
 import pytest
 
+from cli.migrate.artifacts import digest
 from cli.output import PARTLY
 from tests.integration.filestores import BATON, Database, baton_migrate, everything, fresh, template
-from tests.integration.raw_filestore import experiment, model, run, value, version
+from tests.integration.raw_filestore import (
+    dataset,
+    experiment,
+    logged_model,
+    model,
+    run,
+    take,
+    value,
+    version,
+    write_meta,
+)
 
 KILLS = int(os.environ.get("BATON_TEST_KILLS", "50"))
 KILLS_PER_DATABASE = 2
-ITEMS = 3 + 210 + 3 + 3  # experiments, runs, registered models, champions
+# Experiments, runs, logged models, registered models with their versions and aliases, champions.
+ITEMS = 3 + 210 + 60 + 3 * (1 + 2 + 1) + 3
+POINTS = """
+    SELECT model_id, metric_name, metric_timestamp_ms, metric_step, metric_value, run_id, dataset_name, dataset_digest
+    FROM logged_model_metrics ORDER BY 1, 2, 3, 4, 6
+"""
+EDGES = """
+    SELECT i.source_type, coalesce(d.name, i.source_id), i.destination_type, i.destination_id, i.step
+    FROM inputs i LEFT JOIN datasets d ON d.dataset_uuid = i.source_id ORDER BY 1, 2, 3, 4
+"""
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow's SQL store warns of itself
@@ -25,13 +45,21 @@ pytestmark = [
 
 
 def store(root: Path) -> Path:
-    """Write a store of three experiments with 210 runs, some damaged, and models with versions in Production."""
+    """Write a store of three experiments with 210 runs, some damaged, data sets, and models in Production."""
     for number in range(1, 4):
         folder = experiment(root, str(number), f"experiment {number}")
         runs = [run(folder, f"{number}{index:031x}") for index in range(70)]
         value(runs[3], "metrics/half", "1 0.5 0\n2 0.")
         value(runs[4], "params/long", "x" * 9000)
         value(runs[5], "artifacts/model/large.bin", b"x" * 3_000_000)
+        dataset(folder, "rows", *runs)
+        for index in range(20):
+            own = runs[index].name
+            made = logged_model(folder, f"m-{number}-{index}", own, f"1 0.5 0 {own} rows rows-digest\n2 0.25 1 {own}\n")
+            value(made, "artifacts/MLmodel", f"model {index}")
+            value(made, "params/depth", str(index))
+            take(runs[index + 20], "MODEL", made.name, {})
+            write_meta(runs[index] / "outputs" / made.name, {"step": index})
         registered = model(root, f"model {number}", previous=1)
         for index in (1, 2):
             version(registered, index, runs[index], current_stage="Production")
@@ -39,15 +67,19 @@ def store(root: Path) -> Path:
 
 
 def result(database: Database) -> dict[str, Any]:
-    """Return what MLflow's client says, how many rows there are, and every artifact with its size."""
-    tables = ("metrics", "latest_metrics", "params", "tags", "inputs", "input_tags", "datasets", "logged_model_metrics")
+    """Return what MLflow's client says, how many rows there are, and the digest of every artifact."""
+    tables = ("metrics", "latest_metrics", "params", "tags", "inputs", "input_tags", "datasets", "logged_models")
+    more = ("logged_model_metrics", "logged_model_params", "logged_model_tags")
     files = [path for path in database.artifacts.rglob("*") if path.is_file()]
     return {
         "everything": everything(database.client),
-        "rows": {table: database.query(f"SELECT count(*) FROM {table}") for table in tables},
+        "rows": {table: database.query(f"SELECT count(*) FROM {table}") for table in (*tables, *more)},
+        "points": database.query(POINTS),
+        "edges": database.query(EDGES),
+        "digests": database.query("SELECT kind, key, digest FROM baton_migrate.items ORDER BY 1, 2"),
         "findings": database.query("SELECT path, reason FROM baton_migrate.findings ORDER BY 1, 2"),
         "files": sorted(
-            (*path.relative_to(database.artifacts).parts[1:], path.stat().st_size)
+            (*path.relative_to(database.artifacts).parts[1:], digest(path))
             for path in files
             if not path.name.endswith(".baton-partial")
         ),
