@@ -1,7 +1,7 @@
 """Messages in: changes of champions go to the follower, finished runs to the challengers."""
 
-from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, NatsRouter, PullSub
+from faststream import AckPolicy, Depends
+from faststream.nats import JStream, NatsBroker, NatsRouter, PullSub
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
@@ -53,22 +53,27 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
         title=RunFinished.type,
     )
 
-    async def on_promoted(event: ModelPromoted, msg: NatsMessage) -> None:
-        """Serve the new champion of a model."""
-        follower.follow(model_name(subject(msg)), event)
+    async def named() -> str:
+        return model_name(subject(broker.context.get("message")))
 
-    async def on_withdrawn(event: ModelWithdrawn, msg: NatsMessage) -> None:
+    # Not a parameter of type `NatsMessage`: FastStream has a thread fetch that, and a busy worker waits for its turn.
+    of_subject = Depends(named)
+
+    async def on_promoted(event: ModelPromoted, model: str = of_subject) -> None:
+        """Serve the new champion of a model."""
+        follower.follow(model, event)
+
+    async def on_withdrawn(event: ModelWithdrawn, model: str = of_subject) -> None:
         """Serve nothing for a model."""
-        follower.follow(model_name(subject(msg)), event)
+        follower.follow(model, event)
 
     @runs
-    async def on_run_finished(event: RunFinished, msg: NatsMessage) -> None:
+    async def on_run_finished(event: RunFinished, model: str = of_subject) -> None:
         """Fetch and verify a challenger before it is promoted; one that fails is rejected when it is promoted."""
-        challengers.begin(prefetch(model_name(subject(msg)), event, challengers, slots))
+        challengers.begin(prefetch(model, event, challengers, slots))
 
-    async def on_champion_wanted(event: ChampionWanted, msg: NatsMessage) -> None:
+    async def on_champion_wanted(event: ChampionWanted, model: str = of_subject) -> None:
         """Read the champions again if this worker missed one."""
-        model = model_name(subject(msg))
         if not follower.knows(model, event.ledger, event.generation):
             log.warning("a change of a champion was missed: reading again", model=model, generation=event.generation)
             await read_again(champions)
