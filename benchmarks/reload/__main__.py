@@ -37,7 +37,7 @@ CONNECTIONS = 8
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
-ROWS = {"logistic-regression": 8, "forest": 1}  # of a request: the load is to leave room on its core
+ROWS = {"logistic-regression": 16, "forest": 1}  # of a request: the load is to leave room on its core
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
 

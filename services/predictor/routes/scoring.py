@@ -39,6 +39,12 @@ PROBLEM = {
 }
 
 
+def charset_of(parameters: str) -> str:
+    """Return the character set among a content type's parameters, in lower case; empty if none is named."""
+    named = dict(each.strip().lower().partition("=")[::2] for each in parameters.split(";"))
+    return named.get("charset", "").strip('"')
+
+
 class Scoring:
     """`POST /invocations` and `POST /models/{model}/invocations`."""
 
@@ -48,9 +54,9 @@ class Scoring:
     def read(self, call: Call, champion: Champion) -> Question:
         """Take what MLflow's own server takes, as JSON or as CSV."""
         kind, _, parameters = call.header(b"content-type").partition(";")
-        charset = parameters.strip().lower()
-        if charset not in {"", "charset=utf-8"}:
-            raise UnsupportedError(f"{charset} is not taken: send UTF-8")
+        charset = charset_of(parameters)
+        if charset not in {"", "utf-8", "utf8"}:
+            raise UnsupportedError(f"charset={charset[:100]} is not taken: send UTF-8")
         return Question(self._columns(kind.strip().lower(), call, champion.validator), partial(_write, champion))
 
     def _columns(self, kind: str, call: Call, validator: Validator) -> Columns:

@@ -81,9 +81,10 @@ async def test_mlflow_scoring_answers_the_same(model: Predictor, body: Any) -> N
 @pytest.mark.parametrize(
     "table", ["x,y\n1.5,2\n-3,\n0.25,NaN\n", "y,x\r\n2,1.5\r\nNA,-3\r\n,0.25", '\ufeff"x"\n"1.5"\n-3e0\n\n.25\n']
 )
-async def test_csv_answers_the_same(model: Predictor, table: str) -> None:
+@pytest.mark.parametrize("kind", ["text/csv", 'Text/CSV; header=present; Charset="UTF-8"'])
+async def test_csv_answers_the_same(model: Predictor, table: str, kind: str) -> None:
     expected = [row["prediction"] for row in await own(model)]
-    headers = {"content-type": "text/csv; charset=utf-8"}
+    headers = {"content-type": kind}
     answer = await model.client.post("/invocations", content=table.encode(), headers=headers)
     assert answer.json() == {"predictions": expected}
 
