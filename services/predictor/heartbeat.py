@@ -27,7 +27,7 @@ def alive(slots: Slots, settings: PredictorSettings, worker: int) -> PredictorAl
         for model, promoted in slots.unloaded
     ]
     return PredictorAlive(
-        predictor=settings.predictor_name,
+        predictor=settings.instance,
         worker=worker,
         models=[*served, *unloaded],
         only=None if settings.models is None else sorted(settings.models),

@@ -26,7 +26,7 @@ class Reporter:
         self.worker = 0
         self._meters = meters
         self._bus = bus
-        self._predictor = settings.predictor_name
+        self._predictor = settings.instance
         self._queue: asyncio.Queue[tuple[str, ModelServing | ModelRejected]] = asyncio.Queue()
 
     def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None) -> None:

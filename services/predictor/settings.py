@@ -18,7 +18,7 @@ class PredictorSettings(ServiceSettings):
     workers: int = Field(default=1, ge=1, validation_alias="PREDICTOR_WORKERS")
     cache_dir: Path = Path(".baton/predictor")
     cache_mb: int = Field(default=10_000, gt=0, description="megabytes of bundles on disk; those of champions stay")
-    predictor_name: str = Field(default_factory=socket.gethostname, description="this instance, in events")
+    predictor_name: str | None = Field(default=None, min_length=1, description="this instance, in events")
     default_model: str | None = Field(default=None, description="the model that /predict means")
     models: Annotated[frozenset[str] | None, NoDecode] = Field(
         default=None, min_length=1, description="the only models that are served and prefetched here"
@@ -78,6 +78,11 @@ class PredictorSettings(ServiceSettings):
                 "who comes"
             )
         return self
+
+    @property
+    def instance(self) -> str:
+        """Return this instance's name. Of equal names only one would be heard: they go into the ids of events."""
+        return self.predictor_name or f"{socket.gethostname()}:{self.predictor_port}"
 
     @property
     def asks_for_keys(self) -> bool:

@@ -21,6 +21,22 @@ def test_models_are_a_list(monkeypatch: pytest.MonkeyPatch, value: str, models: 
     assert load(PredictorSettings).models == frozenset(models)
 
 
+def test_predictors_of_one_host_have_names_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BATON_PREDICTOR_PORT", "8001")
+    first = load(PredictorSettings).instance
+    monkeypatch.setenv("BATON_PREDICTOR_PORT", "8002")
+    assert load(PredictorSettings).instance != first
+    monkeypatch.setenv("BATON_PREDICTOR_NAME", "own")
+    assert load(PredictorSettings).instance == "own"
+
+
+@pytest.mark.parametrize("port", ["-1", "x"])
+def test_a_wrong_port_is_said_to_be_wrong(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("BATON_PREDICTOR_PORT", port)
+    with pytest.raises(SettingsError, match="predictor_port"):
+        load(PredictorSettings)
+
+
 @pytest.mark.parametrize("value", ["", " , ", "[1]", "[", "[]"])
 def test_a_list_that_names_no_model_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("BATON_MODELS", value)
