@@ -44,12 +44,12 @@ mlflow.models.set_model(Doubled())
 
 
 def table(rows: int) -> str:
-    """Return customers who leave early and on the small plan more often, as CSV."""
+    """Return customers who mostly leave early, as CSV."""
     chance = random.Random(1)
     lines = ["tenure,plan,churned"]
     for _ in range(rows):
         tenure, plan = chance.randint(1, 60), chance.choice(["small", "large"])
-        left = chance.random() < (0.8 if tenure < 20 and plan == "small" else 0.2)
+        left = chance.random() < (0.9 if tenure < 30 else 0.1)
         lines.append(f"{tenure},{plan},{'yes' if left else 'no'}")
     return "\n".join(lines) + "\n"
 
