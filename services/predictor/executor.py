@@ -109,9 +109,15 @@ def _timed(model: VerifiedModel, columns: Columns) -> Prediction:
 
 
 def _learn(model: VerifiedModel, rows: int, took_s: float) -> None:
-    """Note what rows cost. What was quick says how many may be; what was not never raises what is known."""
+    """Note what rows cost, each the same share of it.
+
+    Many rows may share what one alone would take as well. So of a model whose row is not known to be quick from its
+    verification, a call that was not quick never raises what is known.
+    """
     fit = _fit(rows, took_s)
-    _note(model, fit if took_s <= INLINE_S else min(fit, _inline_rows.get(id(model), 0)))
+    if took_s > INLINE_S and model.row_s > INLINE_S:
+        fit = min(fit, _inline_rows.get(id(model), 0))
+    _note(model, fit)
 
 
 def _fit(rows: int, took_s: float) -> int:

@@ -131,6 +131,19 @@ async def test_a_model_that_turns_out_to_be_slow_leaves_the_loop(executor: Execu
     assert not is_quick(model)
 
 
+async def test_a_quick_model_is_back_on_the_loop_after_a_moment_in_which_the_processor_was_others(
+    executor: Executor, compiled: VerifiedModel
+) -> None:
+    runtime = Busy(row_s=2 * TOO_LONG_S)
+    model = replace(running(compiled, runtime), row_s=0.00005)
+    predicted(model, rows(1))
+    assert not is_quick(model)
+    runtime.row_s = 0.00005
+    await executor.predict(model, rows(ROWS_INLINE))  # under load what waited comes at once, and takes over 1 ms
+    assert is_quick(model, rows(10))
+    assert not is_quick(model, rows(ROWS_INLINE))
+
+
 async def test_models_that_hang_hold_up_no_other(executor: Executor, compiled: VerifiedModel) -> None:
     hanging = [Hanging() for _ in range(OTHERS_AT_ONCE - 1)]
     assert len(hanging) > THREADS_BEFORE
