@@ -74,7 +74,7 @@ class Simulated:
 
     def __init__(self, host: Host, nats_url: str, number: int) -> None:
         settings = PredictorSettings(nats_url=nats_url, predictor_name=f"simulated-{number}")
-        self._broker = make_broker(settings, settings.predictor_name)
+        self._broker = make_broker(settings, settings.instance)
         slots, self._reporter = Slots(), Reporter(host.bus, host.meters, settings)
         challengers = Challengers(host.cache, host.bus, settings.kept_models)
         self._follower = Follower(host.cache, challengers, slots, self._reporter)

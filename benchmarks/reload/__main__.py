@@ -3,11 +3,11 @@
     ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
         [--sync always]
 
-A promotion moves the alias in MLflow on PostgreSQL; capture, relay, NATS and the predictor (two workers on one core)
-are real. A request has so many rows that the load generator's core, which registry and bus share, has room for these:
-with one row each, promotions would wait for the load generator. `again` promotes two versions by turns, `fresh` some
-that no predictor has seen until they are prefetched. MLServer is told to load each version; it has a fifth of the
-promotions, for each takes long.
+The capacity is the rate at which the server's core would be busy all the time. A promotion moves the alias in MLflow on
+PostgreSQL; capture, relay, NATS and the predictor (two workers on one core) are real. A request has so many rows that
+the load generator's core, which registry and bus share, has room for these. `again` promotes two versions by turns,
+`fresh` some that no predictor has seen until they are prefetched. MLServer is told to load each version; it has a fifth
+of the promotions, for each takes long.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -26,9 +26,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
-from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers
+from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers, tree
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
@@ -37,7 +38,7 @@ CONNECTIONS = 8
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
-ROWS = {"logistic-regression": 16, "forest": 1}  # of a request: the load is to leave room on its core
+ROWS = {"logistic-regression": 8, "forest": 1}  # of a request: the load is to leave room on its core
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
 
@@ -87,12 +88,33 @@ def loading(system: str, two: Two, port: int, rate: float) -> Iterator[Loading]:
             process.terminate()
 
 
-def capacity(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
+def most(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
     """Return how many requests per second are answered if nobody waits between them."""
     task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
     task |= {"connections": CONNECTIONS, "rows": ROWS[two.name], "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
     command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
     return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
+
+
+def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
+    """Return how many requests per second keep the server's core busy, by what it needs for half as many.
+
+    Not `most`: whoever always has the next request there already need not wait for it, and needs less for each.
+    """
+    rate = most(system, two, port) / 2
+    with loading(system, two, port, rate) as load:
+        time.sleep(seconds / 4)
+        before, began = busy_s(server), time.monotonic()
+        time.sleep(seconds)
+        busy = (busy_s(server) - before) / (time.monotonic() - began)
+        load.end()
+    return rate / busy
+
+
+def busy_s(server: psutil.Process) -> float:
+    """Return the processor time in seconds that a server and its children have had."""
+    times = [process.cpu_times() for process in tree(server)]
+    return sum(each.user + each.system for each in times)
 
 
 async def series(kind: str, made: Promotions | Loads, count: int) -> Blocks:
@@ -156,22 +178,30 @@ async def of_baton(stack: Servers, two: Two, count: int, share: float) -> list[R
     """Return Baton's lines for a model."""
     port = int(stack.predictor.url.rpartition(":")[2])
     async with serving(stack, two) as made:
-        return await measure("baton", two, made, port, count=count, share_of_capacity=share)
+        return await measure("baton", two, made, port, stack.predictor.process, count=count, share_of_capacity=share)
 
 
 async def of_mlserver(two: Two, count: int, share: float) -> list[Row]:
     """Return MLServer's lines for a model."""
-    with mlserver(two) as loads:
+    with mlserver(two) as (loads, server):
         await loads.register()
-        return await measure("mlserver", two, loads, loads.port, count=round(count * PEER), share_of_capacity=share)
+        count = round(count * PEER)
+        return await measure("mlserver", two, loads, loads.port, server, count=count, share_of_capacity=share)
 
 
 async def measure(
-    system: str, two: Two, made: Promotions | Loads, port: int, *, count: int, share_of_capacity: float
+    system: str,
+    two: Two,
+    made: Promotions | Loads,
+    port: int,
+    server: psutil.Process,
+    *,
+    count: int,
+    share_of_capacity: float,
 ) -> list[Row]:
     """Return a line for each series of a model."""
     rows = []
-    rate = share_of_capacity * await asyncio.to_thread(capacity, system, two, port)
+    rate = share_of_capacity * await asyncio.to_thread(capacity, system, two, port, server)
     for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
         with loading(system, two, port, rate) as load:
             blocks = await series(kind, made, max(2, round(count * share)))

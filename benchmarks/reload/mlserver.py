@@ -49,8 +49,8 @@ class Loads:
 
 
 @contextmanager
-def mlserver(two: Two) -> Iterator[Loads]:
-    """Run MLServer, all of it in one process on the core that the predictor had."""
+def mlserver(two: Two) -> Iterator[tuple[Loads, psutil.Process]]:
+    """Run MLServer, all of it in one process, which is returned, on the core that the predictor had."""
     folder, port = two.folder / "mlserver", free_port()
     folder.mkdir()
     ports = {"http_port": port, "grpc_port": free_port(), "metrics_port": free_port()}
@@ -59,6 +59,7 @@ def mlserver(two: Two) -> Iterator[Loads]:
     loads = Loads(two, folder, port)
     loads.name("1")
     with running([str(PROGRAM), "start", str(folder)], two.folder / "mlserver.log") as process:
-        place(tree(psutil.Process(process.pid)), SERVER_CORE, os.SCHED_OTHER)
+        server = psutil.Process(process.pid)
+        place(tree(server), SERVER_CORE, os.SCHED_OTHER)
         wait_for("MLServer", answers(f"http://127.0.0.1:{port}/v2/models/{two.name}/ready"), 120)
-        yield loads
+        yield loads, server
