@@ -72,7 +72,7 @@ def test_with_docker_postgresql_answers_on_this_machine_too() -> None:
     assert {"type": "volume", "source": "postgres", "target": "/var/lib/postgresql/data", "volume": {}} in postgres[
         "volumes"
     ]
-    assert set(postgres["networks"]) == {"registry", "outside"}
+    assert set(postgres["networks"]) == {"database", "outside"}
     assert mlflow_["ports"][0]["published"] == "5000"
 
 
