@@ -20,7 +20,6 @@ from tests.nodes import nats_nodes
 from tests.servers import mlflow_server, postgres_server, wait_for
 
 SERVER_CORE, LOAD_CORE = 0, 1
-BEFORE_THE_LOAD = 2  # which has priority 1
 WORKERS = 2  # as tests.integration.predictors starts them
 
 
@@ -38,13 +37,12 @@ class Servers:
 def servers(folder: Path, sync: str) -> Iterator[Servers]:
     """Start all servers; `sync` says when what NATS acknowledged is on the disk.
 
-    The predictor has its core alone. On the other one, what a promotion goes through runs before the load, which would
-    be on another host, and MLflow, which works most, after it.
+    The predictor has its core alone; MLflow, which works most, yields to the load on its own.
     """
     (bus := folder / "bus").mkdir()
     with nats_nodes(bus, 1, sync) as nodes, postgres_server(folder) as database:
         nats = nodes.url
-        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_FIFO, BEFORE_THE_LOAD)
+        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
         before = tree(psutil.Process())
         with mlflow_server(folder, database) as tracking:
             place(tree(psutil.Process()) - before, LOAD_CORE, os.SCHED_IDLE)
@@ -58,14 +56,13 @@ def tree(process: psutil.Process) -> set[psutil.Process]:
     return {process, *process.children(recursive=True)}
 
 
-def place(processes: set[psutil.Process], core: int, policy: int, priority: int = 0) -> None:
-    """Place all threads of processes; what they start later goes where they are. Their core is theirs in any case."""
+def place(processes: set[psutil.Process], core: int, policy: int) -> None:
+    """Place all threads of processes; what they start later goes where they are."""
     for process in processes:
         with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it ended meanwhile
             for thread in process.threads():
                 os.sched_setaffinity(thread.id, {core})
-                with suppress(PermissionError):
-                    os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
+                os.sched_setscheduler(thread.id, policy, os.sched_param(0))
 
 
 class Promotions:
