@@ -90,8 +90,8 @@ class Follower:
             self._wanted[model] = change
             if overtaken := self._getting.get(model):
                 overtaken.cancel()
+            self._begin(model, change, attempt=1)  # first: it is tried again, whatever becomes of the shorter way
             self._serve_at_once(model, change)
-            self._begin(model, change, attempt=1)
 
     async def wake(self, model: str) -> None:
         """Load the champion of a lazy model, the newest that comes meanwhile; from now on follow it as an eager one."""

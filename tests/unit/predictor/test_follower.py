@@ -3,12 +3,14 @@
 import asyncio
 import threading
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from services.predictor.challengers import PREFETCHES
 from services.predictor.handlers import prefetch, subscribe
+from services.predictor.slot import Slot
 from shared.errors import BundleError
 from shared.event import Stream
 from shared.events import BundleRef, ModelRejected, ModelServing, RunFinished
@@ -193,6 +195,19 @@ async def test_what_is_at_hand_is_served_in_the_call_that_brings_the_news(parts:
     await parts.follower.settled()
     reports = [event for _, event in await parts.reported(ModelServing, 1) if isinstance(event, ModelServing)]
     assert [event.prefetched for event in reports] == [True], "once, though the news came twice"
+
+
+async def test_what_cannot_be_served_at_once_is_served_all_the_same(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    challenger = await parts.bundle(0.25)
+    await parts.challengers.get("m", challenger)
+    with monkeypatch.context() as broken:
+        broken.setattr(Slot, "swap", Mock(side_effect=RuntimeError))
+        with pytest.raises(RuntimeError):
+            parts.follower.follow("m", promoted(challenger, "1", 1))
+    await parts.follower.settled()
+    assert version(parts, "m") == "1"
 
 
 async def test_a_withdrawal_does_not_wait_for_what_it_withdraws(parts: Parts, bus: SlowBus) -> None:
