@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cores import LOAD_CORE, SERVER_CORE
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from shared.bus import NatsBus
@@ -29,8 +30,6 @@ from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests.integration.predictors import Predictor, predictor_process
 from tests.servers import nats_server
-
-SERVER_CORE, LOAD_CORE = 0, 1
 
 
 def name_of(number: int) -> str:

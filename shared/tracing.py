@@ -61,18 +61,27 @@ class Tracing:
             self._provider.shutdown()
         self._provider = self._tracer = None
 
-    def record(self, name: str, request_id: str | None, started: float | datetime, **attributes: Attribute) -> None:
-        """Note what began at a time (seconds since 1970) and ends now, in the trace of a request."""
+    def record(
+        self,
+        name: str,
+        request_id: str | None,
+        started: float | datetime,
+        ended: datetime | None = None,
+        /,
+        **attributes: Attribute,
+    ) -> None:
+        """Note what began at a time (seconds since 1970) and ended at another, or now, in the trace of a request."""
         if self._tracer is None or not request_id:
             return
         since_s = started.timestamp() if isinstance(started, datetime) else started
+        until_s = ended.timestamp() if ended else time.time()
         span = self._tracer.start_span(
             name,
             _context(request_id),
             attributes={"baton.request_id": request_id} | {f"baton.{key}": value for key, value in attributes.items()},
             start_time=int(since_s * 1e9),
         )
-        span.end(max(time.time_ns(), int(since_s * 1e9)))
+        span.end(int(max(until_s, since_s) * 1e9))
 
 
 def _context(request_id: str) -> "Context":

@@ -1,25 +1,23 @@
 """What promotions do to requests: steady load at a share of the capacity, with promotions and without, by turns.
 
     ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
-        [--sync always]
+        [--workers 1 2] [--arrivals random even] [--sync always]
 
 The capacity is the rate at which the server's core would be busy all the time. A promotion moves the alias in MLflow on
-PostgreSQL; capture, relay, NATS and the predictor (two workers on one core) are real. A request has so many rows that
-the load generator's core, which registry and bus share, has room for these. `again` promotes two versions by turns,
-`fresh` some that no predictor has seen until they are prefetched. MLServer is told to load each version; it has a fifth
-of the promotions, for each takes long.
+PostgreSQL; capture, relay, NATS and the predictor are real: one worker on a core, as it should be, or two that share
+it. Requests arrive at random, as those of many users do, or evenly, which shows the shortest pause. A request has so
+many rows that the load generator's core, which registry and bus share, has room for these. `again` promotes two
+versions by turns, `fresh` some that no predictor has seen until they are prefetched. MLServer is told to load each
+version; it has a fifth of the promotions, for each takes long.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
 import argparse
 import asyncio
 import json
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -28,17 +26,18 @@ from typing import Any
 import numpy as np
 import psutil
 
+from benchmarks.cores import cleared
+from benchmarks.reload.arrivals import ARRIVALS
+from benchmarks.reload.loading import ROWS, capacity, loading
 from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
-from benchmarks.reload.stack import LOAD_CORE, Promotions, Servers, promotions, servers, tree
+from benchmarks.reload.stack import Promotions, Servers, promotions, servers
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
 
-CONNECTIONS = 8
 BLOCK = 10  # promotions in a row; as long without one
 PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
-ROWS = {"logistic-regression": 8, "forest": 1}  # of a request: the load is to leave room on its core
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
 
@@ -52,69 +51,16 @@ class Blocks:
     promotions: int = 0
 
 
-class Loading:
-    """A running load generator; what it found is there once it has ended."""
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: the server of a model at a port, and what promotes there."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", into: Path) -> None:
-        self._process = process
-        self._into = into
-
-    def end(self) -> tuple[np.ndarray, dict[str, Any]]:
-        """End the load; return times and latencies of shape (requests, 2), and what went wrong."""
-        output, _ = self._process.communicate()
-        return np.load(self._into), json.loads(output)
-
-
-@contextmanager
-def loading(system: str, two: Two, port: int, rate: float) -> Iterator[Loading]:
-    """Ask at a steady rate."""
-    into = two.folder / "answered.npy"
-    task = {
-        "system": system,
-        "port": port,
-        "model": two.name,
-        "questions": str(two.folder / "questions.json"),
-        "rows": ROWS[two.name],
-        "rate": rate,
-    }
-    task |= {"connections": CONNECTIONS, "core": LOAD_CORE, "into": str(into)}
-    command = [sys.executable, "-m", "benchmarks.reload.load", json.dumps(task)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        try:
-            assert process.stdout is not None
-            process.stdout.readline()
-            yield Loading(process, into)
-        finally:
-            process.terminate()
-
-
-def most(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
-    """Return how many requests per second are answered if nobody waits between them."""
-    task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
-    task |= {"connections": CONNECTIONS, "rows": ROWS[two.name], "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
-    command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
-    return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
-
-
-def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
-    """Return how many requests per second keep the server's core busy, by what it needs for half as many.
-
-    Not `most`: whoever always has the next request there already need not wait for it, and needs less for each.
-    """
-    rate = most(system, two, port) / 2
-    with loading(system, two, port, rate) as load:
-        time.sleep(seconds / 4)
-        before, began = busy_s(server), time.monotonic()
-        time.sleep(seconds)
-        busy = (busy_s(server) - before) / (time.monotonic() - began)
-        load.end()
-    return rate / busy
-
-
-def busy_s(server: psutil.Process) -> float:
-    """Return the processor time in seconds that a server and its children have had."""
-    times = [process.cpu_times() for process in tree(server)]
-    return sum(each.user + each.system for each in times)
+    system: str
+    two: Two
+    made: Promotions | Loads
+    port: int
+    process: psutil.Process
+    workers: int
 
 
 async def series(kind: str, made: Promotions | Loads, count: int) -> Blocks:
@@ -135,15 +81,17 @@ async def series(kind: str, made: Promotions | Loads, count: int) -> Blocks:
     return blocks
 
 
-def row(system: str, two: Two, kind: str, blocks: Blocks, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
+def row(of: Subject, kind: str, arrivals: str, blocks: Blocks, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
     """Return a line of results."""
     during, without = (median(p99s_ms(answered, spans)) for spans in (blocks.promoting, blocks.quiet))
     return {
-        "system": system,
-        "model": two.name,
+        "system": of.system,
+        "model": of.two.name,
+        "workers": of.workers,
+        "arrivals": arrivals,
         "bundles": kind,
         "promotions": blocks.promotions,
-        "rows": ROWS[two.name],
+        "rows": ROWS[of.two.name],
         "rps": round(len(answered) / (answered[-1, 0] - answered[0, 0])),
         "requests": len(answered),
         "failed": wrong["failures"],
@@ -166,49 +114,40 @@ def p99s_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> list[floa
     return [float(np.percentile(found, 99)) * 1e3 for found in inside if len(found)]
 
 
-@asynccontextmanager
-async def serving(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
-    """Have a first version served."""
+async def of_baton(stack: Servers, two: Two, asked: argparse.Namespace) -> list[Row]:
+    """Return Baton's lines for a model and a number of workers."""
     async with promotions(stack, two) as made:
         await made.promote(await made.register())
-        yield made
+        port = int(stack.predictor.url.rpartition(":")[2])
+        return await measure(Subject("baton", two, made, port, stack.predictor.process, stack.workers), asked)
 
 
-async def of_baton(stack: Servers, two: Two, count: int, share: float) -> list[Row]:
-    """Return Baton's lines for a model."""
-    port = int(stack.predictor.url.rpartition(":")[2])
-    async with serving(stack, two) as made:
-        return await measure("baton", two, made, port, stack.predictor.process, count=count, share_of_capacity=share)
-
-
-async def of_mlserver(two: Two, count: int, share: float) -> list[Row]:
+async def of_mlserver(two: Two, asked: argparse.Namespace) -> list[Row]:
     """Return MLServer's lines for a model."""
     with mlserver(two) as (loads, server):
         await loads.register()
-        count = round(count * PEER)
-        return await measure("mlserver", two, loads, loads.port, server, count=count, share_of_capacity=share)
+        return await measure(Subject("mlserver", two, loads, loads.port, server, workers=1), asked)
 
 
-async def measure(
-    system: str,
-    two: Two,
-    made: Promotions | Loads,
-    port: int,
-    server: psutil.Process,
-    *,
-    count: int,
-    share_of_capacity: float,
-) -> list[Row]:
-    """Return a line for each series of a model."""
+async def measure(of: Subject, asked: argparse.Namespace) -> list[Row]:
+    """Return a line for each series."""
     rows = []
-    rate = share_of_capacity * await asyncio.to_thread(capacity, system, two, port, server)
-    for kind, share in (("again", 1.0), ("fresh", FRESH[two.name])):
-        with loading(system, two, port, rate) as load:
-            blocks = await series(kind, made, max(2, round(count * share)))
+    rate = asked.share * await asyncio.to_thread(capacity, of.system, of.two, of.port, of.process)
+    for arrivals, kind, count in cases(of, asked):
+        with loading(of.system, of.two, of.port, rate, arrivals) as load:
+            blocks = await series(kind, of.made, count)
             answered, wrong = await asyncio.to_thread(load.end)
-        rows.append(row(system, two, kind, blocks, answered=answered, wrong=wrong))
+        rows.append(row(of, kind, arrivals, blocks, answered=answered, wrong=wrong))
         print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
     return rows
+
+
+def cases(of: Subject, asked: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
+    """Yield how requests arrive, what is promoted, and how often; what is `fresh` takes long, and is measured once."""
+    promotions = asked.promotions * (PEER if of.system == "mlserver" else 1)
+    for arrivals in asked.arrivals:
+        yield arrivals, "again", max(2, round(promotions))
+    yield asked.arrivals[0], "fresh", max(2, round(promotions * FRESH[of.two.name]))
 
 
 def installed() -> list[str]:
@@ -223,17 +162,19 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.7)
     parser.add_argument("--models", nargs="+", choices=list(FRESH), default=list(FRESH))
     parser.add_argument("--systems", nargs="+", choices=["baton", "mlserver"], default=installed())
+    parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--arrivals", nargs="+", choices=list(ARRIVALS), default=list(ARRIVALS))
     parser.add_argument("--sync", default=ALWAYS)
     asked, report = parser.parse_args(), Report()
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared():
         models = [make(model, Path(name) / model) for model in asked.models]
-        if "baton" in asked.systems:
-            with servers(Path(name), asked.sync) as stack:
+        for workers in asked.workers if "baton" in asked.systems else ():
+            with servers(Path(name) / f"{workers} workers", asked.sync, workers) as stack:
                 for two in models:
-                    report.reload += asyncio.run(of_baton(stack, two, asked.promotions, asked.share))
+                    report.reload += asyncio.run(of_baton(stack, two, asked))
         if "mlserver" in asked.systems:
             for two in models:
-                report.reload += asyncio.run(of_mlserver(two, asked.promotions, asked.share))
+                report.reload += asyncio.run(of_mlserver(two, asked))
     report.machine = machine()
     write(report)
     if any(each["failed"] or each["mismatched"] for each in report.reload if each["system"] == "baton"):

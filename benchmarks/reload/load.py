@@ -1,4 +1,4 @@
-"""Steady load, a process of its own: requests at fixed times, whatever becomes of those before (an open loop).
+"""Steady load, a process of its own: requests at times of their own, whatever becomes of those before (an open loop).
 
     python -m benchmarks.reload.load '{"system": "baton", "port": 8000, "model": "m", "rate": 4000, ...}'
 
@@ -25,6 +25,7 @@ import numpy as np
 import orjson
 
 from benchmarks.connection import Answered, Connection, Outcome
+from benchmarks.reload.arrivals import ARRIVALS, Pace
 from benchmarks.serving.dialects import DIALECTS
 from benchmarks.serving.load import CLOSE
 
@@ -38,7 +39,7 @@ T = TypeVar("T")
 class Task:
     """What to ask where, how many rows in a request, how many requests a second, over how many connections, from where.
 
-    `core` is what it runs on; `into` is the file for what was answered.
+    `arrivals` is one of `ARRIVALS`, `core` what it runs on, `into` the file for what was answered.
     """
 
     system: str
@@ -47,6 +48,7 @@ class Task:
     questions: str
     rows: int
     rate: float
+    arrivals: str
     connections: int
     core: int
     into: str
@@ -62,24 +64,6 @@ class Found:
     versions: set[str] = field(default_factory=set)
 
 
-class Pace:
-    """Requests that become due at fixed times: `rate` per second from `begins` on."""
-
-    def __init__(self, rate: float, begins: float) -> None:
-        self._rate = rate
-        self._begins = begins
-        self._known = 0
-
-    def due(self, now: float) -> int:
-        """Return how many have become due since this was asked last."""
-        before, self._known = self._known, int((now - self._begins) * self._rate)
-        return self._known - before
-
-    def wait(self, now: float) -> float:
-        """Return how many seconds it is until the next one becomes due."""
-        return max(0.0, self._begins + (self._known + 1) / self._rate - now)
-
-
 class Load:
     """Sends what is due over connections that are free; what finds none waits, and its latency grows."""
 
@@ -88,9 +72,8 @@ class Load:
         self._free = deque(connections)
         self._waiting: deque[float] = deque()
 
-    def run(self, rate: float, until: int) -> int:
+    def run(self, pace: Pace, until: int) -> int:
         """Ask until there is something to read from `until`; return how many were left without an answer."""
-        pace = Pace(rate, time.monotonic())
         while until not in self._exchange(pace.wait(time.monotonic()), until):
             now = time.monotonic()
             self._waiting.extend([now] * pace.due(now))  # to notice late is this process's fault, not the server's
@@ -157,7 +140,8 @@ def run(task: Task, until: int) -> Found:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     with punctual():
-        left = Load(connections).run(task.rate, until)
+        pace = Pace(ARRIVALS[task.arrivals](task.rate, time.monotonic()))
+        left = Load(connections).run(pace, until)
     for connection in connections:
         connection.socket.close()
     found = check(task, outcome, known["answers"])

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.reload.stack import SERVER_CORE, place, tree
+from benchmarks.cores import SERVER_CORE
+from benchmarks.reload.stack import place, tree
 from benchmarks.reload.versions import Two
 from benchmarks.serving.systems import PEERS
 from tests.servers import answers, free_port, running, wait_for

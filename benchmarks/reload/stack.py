@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.cores import LOAD_CORE, SERVER_CORE
 from benchmarks.reload.versions import Two
 from shared.bus import NatsBus
 from shared.events import BundleRef, ModelServing, RunFinished
@@ -19,36 +20,36 @@ from tests.integration.predictors import Predictor, predictor_process
 from tests.nodes import nats_nodes
 from tests.servers import mlflow_server, postgres_server, wait_for
 
-SERVER_CORE, LOAD_CORE = 0, 1
-WORKERS = 2  # as tests.integration.predictors starts them
-
 
 @dataclass(frozen=True)
 class Servers:
-    """Addresses, and the predictor."""
+    """Addresses, and the predictor with its workers."""
 
     database: str
     tracking: str
     nats: str
     predictor: Predictor
+    workers: int
 
 
 @contextmanager
-def servers(folder: Path, sync: str) -> Iterator[Servers]:
-    """Start all servers; `sync` says when what NATS acknowledged is on the disk.
+def servers(folder: Path, sync: str, workers: int) -> Iterator[Servers]:
+    """Start all servers in a new folder; `sync` says when what NATS acknowledged is on the disk.
 
     The predictor has its core alone; MLflow, which works most, yields to the load on its own.
     """
-    (bus := folder / "bus").mkdir()
+    (bus := folder / "bus").mkdir(parents=True)
     with nats_nodes(bus, 1, sync) as nodes, postgres_server(folder) as database:
         nats = nodes.url
         place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
         before = tree(psutil.Process())
         with mlflow_server(folder, database) as tracking:
             place(tree(psutil.Process()) - before, LOAD_CORE, os.SCHED_IDLE)
-            with predictor_process(nats, folder, BATON_REQUEST_TIMEOUT_S="10") as predictor:
+            with predictor_process(
+                nats, folder, BATON_REQUEST_TIMEOUT_S="10", PREDICTOR_WORKERS=str(workers)
+            ) as predictor:
                 place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
-                yield Servers(database, tracking, nats, predictor)
+                yield Servers(database, tracking, nats, predictor, workers)
 
 
 def tree(process: psutil.Process) -> set[psutil.Process]:
@@ -71,6 +72,7 @@ class Promotions:
     def __init__(self, stack: Servers, bus: NatsBus, two: Two) -> None:
         self._versions = Versions(stack.tracking, two.name)
         self._predictor = stack.predictor
+        self._workers = stack.workers
         self._bus = bus
         self._two = two
         self._made = 0
@@ -91,7 +93,7 @@ class Promotions:
                 self._versions.client.set_registered_model_alias, self._two.name, "champion", version
             )
             async with asyncio.timeout(120):
-                while len(found) < WORKERS:
+                while len(found) < self._workers:
                     event: Any = await ear.next()
                     if event.version == version:
                         found[event.worker] = event.delay_ms
@@ -101,7 +103,7 @@ class Promotions:
         run = RunFinished(request_id=version, run_id=version, version=version, metrics={}, bundle=ref)
         before = self._prefetches()
         await self._bus.publish(run, self._two.name)
-        done = lambda: self._prefetches() >= before + WORKERS  # noqa: E731
+        done = lambda: self._prefetches() >= before + self._workers  # noqa: E731
         await asyncio.to_thread(wait_for, f"version {version} to be prefetched", done, 120)
         return version
 

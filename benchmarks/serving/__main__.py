@@ -24,11 +24,12 @@ from typing import Any
 
 import httpx
 
+from benchmarks.cores import LOAD_CORE, SERVER_CORE, cleared
 from benchmarks.results import Report, machine, ratios, write
 from benchmarks.serving.dialects import DIALECTS
 from benchmarks.serving.load import CLOSE, SINGLE_ROWS
 from benchmarks.serving.models import MANY_ROWS, RECIPES, Model, make
-from benchmarks.serving.systems import KINDS, LOAD_CORE, ONE_ANSWER, SERVER_CORE, Serving, installed, serve
+from benchmarks.serving.systems import KINDS, ONE_ANSWER, Serving, installed, serve
 
 WARM_UP_S = 1.0
 ASKED = ((1, 1), (16, 1), (1, MANY_ROWS))  # connections, rows in a request
@@ -128,7 +129,7 @@ def main() -> None:
     chosen, report = Chosen(**vars(parser.parse_args())), Report()
     if missing := set(KINDS) - set(chosen.systems):
         print(f"without {', '.join(sorted(missing))}", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared():
         for recipe in RECIPES:
             found = measure(make(recipe, Path(name) / recipe), chosen)
             report.serving += found.serving

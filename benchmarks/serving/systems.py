@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from benchmarks.cores import SERVER_CORE
 from benchmarks.serving.dialects import DIALECTS
 from benchmarks.serving.models import Model
 from shared.bus import NatsBus
@@ -24,7 +25,6 @@ from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
 from tests.servers import free_port, nats_server, running, wait_for
 
-SERVER_CORE, LOAD_CORE = 0, 1
 PROGRAMS = Path(sys.executable).parent
 PEERS = Path(".bench").absolute()
 HERE = Path(__file__).parent

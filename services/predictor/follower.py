@@ -17,6 +17,7 @@ from shared.verification import VerifiedModel
 
 LONGEST_DELAY_S = 30.0
 MOST_DOUBLINGS = 10  # floats end at a thousand or so
+REST_S = 0.02  # after a swap, before it is written down: whoever asked meanwhile is answered first
 
 Change = ModelPromoted | ModelWithdrawn
 
@@ -159,7 +160,10 @@ class Follower:
                 self._announce(slot, change)
             elif not await self._promote(model, change, attempt):
                 return
-            await self._remember(model, change)
+        await asyncio.sleep(REST_S)
+        async with self._turns[model]:
+            if self._wanted[model] is change:
+                await self._remember(model, change)
         if isinstance(change, ModelPromoted) and not slot.is_lazy:
             await self._keep(model, change)
 

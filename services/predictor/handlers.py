@@ -6,6 +6,7 @@ from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from services.predictor.challengers import Challengers
+from services.predictor.courtesy import GiveWay
 from services.predictor.follower import Follower
 from services.predictor.slot import Slots
 from shared.consumers import read_again
@@ -33,6 +34,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     Changes are also overheard as they pass, which is sooner than the stream has them on its disk. The registry has
     committed them by then, and their generations say what is news, whichever way they come first.
     """
+    broker.add_middleware(GiveWay)
     router = NatsRouter(middlewares=[Acknowledge])
     champions = router.subscriber(
         "model.*.*",

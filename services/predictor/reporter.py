@@ -1,6 +1,11 @@
-"""The reporter: tells the bus what came of a promotion, in order, and holds up no swap while the bus is away."""
+"""The reporter: tells logs, metrics and the bus what came of a promotion, in order, and holds up no swap.
+
+It rests before it tells them: whoever asked during the swap, or another worker's, is to be answered first.
+"""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from nats.errors import Error as NatsError
@@ -15,25 +20,55 @@ from shared.telemetry import logger
 from shared.tracing import tracing
 
 LONGEST_MESSAGE = 2_000  # what a library says of a model may be as long as the model
+REST_S = 0.005
+
+Report = ModelServing | ModelRejected
 
 log = logger(__name__)
 
 
 class Reporter:
-    """Queues `model.serving` and `model.rejected`; `run` publishes them. `worker` is this process's index."""
+    """Notes what is served and rejected, and queues a report; `run` publishes them. `worker` is our index."""
 
     def __init__(self, bus: Bus, meters: Meters, settings: PredictorSettings) -> None:
         self.worker = 0
         self._meters = meters
         self._bus = bus
         self._predictor = settings.instance
-        self._queue: asyncio.Queue[tuple[str, ModelServing | ModelRejected]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, Report]] = asyncio.Queue()
 
     def serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None) -> None:
         """Say that requests are answered by a champion from now on.
 
         `swap_ms` is None where nothing was swapped: after a restart, and for whoever asked first.
         """
+        self._soon(partial(self._note_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms))
+
+    def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
+        """Say why a version is not served; whatever was served before goes on."""
+        self._soon(partial(self._note_rejected, promoted, model, error))
+
+    def known(self, model: str, promoted: ModelPromoted) -> None:
+        """Note that a champion is loaded as soon as somebody asks for it."""
+        self._meters.serves(model, promoted.generation)
+        log.info("known", model=model, version=promoted.version, generation=promoted.generation)
+
+    async def run(self) -> None:
+        """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
+        while True:
+            model, report = await self._queue.get()
+            await asyncio.sleep(REST_S)
+            try:
+                await self._bus.publish(report, model, event_id=self._event_id(model, report))
+            except (BatonError, NatsError) as error:
+                log.warning("report given up", type=report.type, model=model, error=str(error))
+
+    def _soon(self, note: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(REST_S, note)
+
+    def _note_serving(
+        self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None
+    ) -> None:
         report = ModelServing(
             **self._about(promoted),
             prefetched=prefetched,
@@ -46,17 +81,11 @@ class Reporter:
         if swap_ms is not None:
             self._meters.swapped(champion, promoted, prefetched=prefetched)
             about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
-            tracing.record("swap", promoted.request_id, promoted.committed_at, **about)
+            tracing.record("swap", promoted.request_id, promoted.committed_at, champion.since, **about)
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 
-    def known(self, model: str, promoted: ModelPromoted) -> None:
-        """Note that a champion is loaded as soon as somebody asks for it."""
-        self._meters.serves(model, promoted.generation)
-        log.info("known", model=model, version=promoted.version, generation=promoted.generation)
-
-    def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
-        """Say why a version is not served; whatever was served before goes on."""
+    def _note_rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         report = ModelRejected(**self._about(promoted), check=error.check, message=str(error)[:LONGEST_MESSAGE])
         self._meters.rejected(error.check)
         log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
@@ -67,16 +96,7 @@ class Reporter:
         change = promoted.model_dump(include={"version", "generation", "ledger"})
         return {"predictor": self._predictor, "worker": self.worker, **change}
 
-    async def run(self) -> None:
-        """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
-        while True:
-            model, report = await self._queue.get()
-            try:
-                await self._bus.publish(report, model, event_id=self._event_id(model, report))
-            except (BatonError, NatsError) as error:
-                log.warning("report given up", type=report.type, model=model, error=str(error))
-
-    def _event_id(self, model: str, report: ModelServing | ModelRejected) -> str:
+    def _event_id(self, model: str, report: Report) -> str:
         """Return the same id for the same report, so that saying it again changes nothing."""
         what = f"{report.type}:{report.check}" if isinstance(report, ModelRejected) else report.type
         return f"{self._predictor}:{self.worker}:{what}:{report.ledger}:{model}:{report.generation}"

@@ -1,5 +1,6 @@
 """The HTTP interface over real slots and tiny real bundles."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -55,9 +56,12 @@ class Predictor:
         """Serve a champion that is not loaded yet; a test puts its own here."""
         raise NotLoadedError(model)
 
-    def serve(self, model: str, bundle: tuple[Path, str], version: str = "1") -> Champion:
+    def serve(self, model: str, bundle: tuple[Path, str], version: str = "1", *, quick: bool = False) -> Champion:
+        """Serve a bundle; `quick` has a row of it known to cost nothing, whatever else the machine did meanwhile."""
         archive, digest = bundle
         verified = verify(archive, self.folder / "unpacked", digest)
+        if quick:
+            verified = replace(verified, row_s=0.0)
         champion = Champion(model, version, int(version), "l", digest, verified, datetime.now(UTC))
         self.slots.of(model).swap(champion)
         return champion

@@ -100,8 +100,7 @@ def request(path: str, body: bytes, *more: bytes, version: bytes = b"1.1") -> tu
 
 @pytest.fixture
 async def heart(predictor: Predictor, tmp_path: Path) -> Predictor:
-    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
-    await predictor.client.post("/predict", json={"x": 1})  # by now it is known to be quick
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25), quick=True)
     return predictor
 
 
@@ -169,7 +168,7 @@ async def test_a_head_that_never_comes_is_refused(heart: Predictor, monkeypatch:
 
 async def test_a_whole_request_is_not_too_large_only_in_pieces(tmp_path: Path) -> None:
     strict = Predictor(tmp_path, max_body_bytes=100)
-    strict.serve("heart", bundles.classifier(tmp_path, 0.25))
+    strict.serve("heart", bundles.classifier(tmp_path, 0.25), quick=True)
     async with connected(strict) as client:
         client.send(b"".join(request("/predict", b" " * 100 + b'{"x": 1}')))
         assert (await client.answer())[0].startswith(b"HTTP/1.1 413")

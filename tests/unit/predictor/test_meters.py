@@ -12,7 +12,7 @@ import pytest
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.meters import FOLDER, share
 from services.predictor.whole import Whole
-from shared.events import Check
+from shared.events import Check, ModelRejected, ModelServing
 from tests import bundles
 from tests.exposition import counted
 from tests.unit.predictor.api import Predictor
@@ -72,7 +72,7 @@ async def test_swaps_rejections_and_bundles_are_counted(parts: Parts) -> None:
     parts.follower.follow("heart", promoted(good, "1", 1))
     await until(lambda: bool(parts.slots.champions), "the champion")
     parts.follower.follow("heart", promoted(bad, "2", 2))
-    await parts.follower.settled()
+    await parts.reported(ModelRejected, 1)
     found = counted(parts.meters.exposed().decode())
     assert found["baton_swap_delay_seconds_count", "heart", "false"] == 1
     assert found["baton_champion_generation", "heart"] == 1
@@ -87,6 +87,7 @@ async def test_a_restart_is_no_swap(parts: Parts) -> None:
     await parts.follower.settled()
     again = Parts(parts.folder, parts.bus)
     await again.follower.restore()
+    await again.reported(ModelServing, 1)
     found = counted(again.meters.exposed().decode())
     assert found["baton_champion_generation", "heart"] == 1
     assert ("baton_swap_delay_seconds_count", "heart", "false") not in found

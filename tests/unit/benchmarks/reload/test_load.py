@@ -1,4 +1,4 @@
-"""Steady load asks at fixed times, knows what each version answers, and counts what does not."""
+"""Steady load asks when it is time, knows what each version answers, and counts what does not."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from benchmarks.connection import Outcome
-from benchmarks.reload.load import Found, Pace, Task, check, pieces, run
+from benchmarks.reload.load import Found, Task, check, pieces, run
 
 ANSWERS = [[0.25], [0.75]]  # of even versions, of odd ones
 ENOUGH = 20
@@ -26,7 +26,9 @@ def said(version: str, probability: float, status: bytes = b"200 OK") -> bytes:
 def task(folder: Path, port: int) -> Task:
     questions = folder / "questions.json"
     questions.write_text(json.dumps({"names": ["a"], "rows": [[1.0]], "answers": ANSWERS}))
-    return Task("baton", port, "m", str(questions), rows=1, rate=1000.0, connections=2, core=0, into="")
+    return Task(
+        "baton", port, "m", str(questions), rows=1, rate=1000.0, arrivals="even", connections=2, core=0, into=""
+    )
 
 
 @asynccontextmanager
@@ -93,18 +95,6 @@ async def test_a_lost_connection_is_a_failure_and_the_others_go_on(tmp_path: Pat
     found = await asked(tmp_path, lambda count: b"" if count == 3 else said("7", 0.75))
     assert found.failed == ["connection lost"]
     assert len(found.answered) >= ENOUGH - 1
-
-
-def test_requests_are_due_at_fixed_times() -> None:
-    pace = Pace(10.0, 100.0)
-    assert [pace.due(now) for now in (100.0, 100.05, 100.11, 100.15, 100.45, 100.45)] == [0, 0, 1, 0, 3, 0]
-
-
-def test_what_was_noticed_late_does_not_move_what_comes_then() -> None:
-    pace = Pace(10.0, 100.0)
-    assert pace.due(100.37) == 3
-    assert pace.wait(100.37) == pytest.approx(0.03)
-    assert pace.wait(100.5) == 0.0
 
 
 def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""The load on a server: a generator of its own process, and how much a server can take."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.cores import LOAD_CORE
+from benchmarks.reload.stack import tree
+from benchmarks.reload.versions import Two
+
+CONNECTIONS = 8
+ROWS = {"logistic-regression": 8, "forest": 1}  # of a request: the load is to leave room on its core
+
+
+class Loading:
+    """A running load generator; what it found is there once it has ended."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", into: Path) -> None:
+        self._process = process
+        self._into = into
+
+    def end(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """End the load; return times and latencies of shape (requests, 2), and what went wrong."""
+        output, _ = self._process.communicate()
+        return np.load(self._into), json.loads(output)
+
+
+@contextmanager
+def loading(system: str, two: Two, port: int, rate: float, arrivals: str) -> Iterator[Loading]:
+    """Ask at a steady rate."""
+    into = two.folder / "answered.npy"
+    task = {
+        "system": system,
+        "port": port,
+        "model": two.name,
+        "questions": str(two.folder / "questions.json"),
+        "rows": ROWS[two.name],
+        "rate": rate,
+        "arrivals": arrivals,
+    }
+    task |= {"connections": CONNECTIONS, "core": LOAD_CORE, "into": str(into)}
+    command = [sys.executable, "-m", "benchmarks.reload.load", json.dumps(task)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            process.stdout.readline()
+            yield Loading(process, into)
+        finally:
+            process.terminate()
+
+
+def most(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
+    """Return how many requests per second are answered if nobody waits between them."""
+    task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
+    task |= {"connections": CONNECTIONS, "rows": ROWS[two.name], "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
+    command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
+    return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
+
+
+def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
+    """Return how many requests per second keep the server's core busy, by what it needs for half as many.
+
+    Not `most`: whoever always has the next request there already need not wait for it, and needs less for each.
+    """
+    rate = most(system, two, port) / 2
+    with loading(system, two, port, rate, "even") as load:
+        time.sleep(seconds / 4)
+        before, began = busy_s(server), time.monotonic()
+        time.sleep(seconds)
+        busy = (busy_s(server) - before) / (time.monotonic() - began)
+        load.end()
+    return rate / busy
+
+
+def busy_s(server: psutil.Process) -> float:
+    """Return the processor time in seconds that a server and its children have had."""
+    times = [process.cpu_times() for process in tree(server)]
+    return sum(each.user + each.system for each in times)

@@ -1,0 +1,40 @@
+"""A core is cleared of what may be moved, and everything returns to where it was."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cores
+
+
+def test_threads_and_work_leave_the_core_and_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    placed = {1001: {0, 1}, 1002: {0}}
+    unbound = tmp_path / "cpumask"
+    unbound.write_text("3\n")
+
+    def place(thread: int, to: set[int]) -> None:
+        if not to:
+            raise ValueError("no core is left")
+        placed[thread] = to
+
+    monkeypatch.setattr(cores, "UNBOUND", unbound)
+    monkeypatch.setattr(cores, "kernel_threads", lambda: [*placed])
+    monkeypatch.setattr(os, "sched_getaffinity", placed.__getitem__)
+    monkeypatch.setattr(os, "sched_setaffinity", place)
+    with cores.cleared(0):
+        assert placed == {1001: {1}, 1002: {0}}
+        assert unbound.read_text() == "2"
+    assert placed == {1001: {0, 1}, 1002: {0}}
+    assert unbound.read_text() == "3"
+
+
+def test_where_nothing_may_be_moved_nothing_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(cores, "UNBOUND", tmp_path / "not there")
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    with cores.cleared(0):
+        pass
+    assert not (tmp_path / "not there").exists()

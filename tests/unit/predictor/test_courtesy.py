@@ -1,0 +1,26 @@
+"""Courtesy: requests go first, between the steps in which a message is read, checked and handled."""
+
+import asyncio
+
+from faststream.nats import NatsBroker, TestNatsBroker
+
+from services.predictor.courtesy import GiveWay
+
+
+async def test_what_waits_goes_before_a_message_is_read_and_before_it_is_handled() -> None:
+    done: list[str] = []
+    broker = NatsBroker(middlewares=[GiveWay])
+
+    def requests(left: int) -> None:
+        done.append("request")
+        if left > 1:
+            asyncio.get_running_loop().call_soon(requests, left - 1)
+
+    @broker.subscriber("subject")
+    async def handle(text: str) -> None:
+        done.append(text)
+
+    async with TestNatsBroker(broker):
+        asyncio.get_running_loop().call_soon(requests, 2)
+        await broker.publish("message", "subject")
+    assert done == ["request", "request", "message"]
