@@ -169,7 +169,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared():
         models = [make(model, Path(name) / model) for model in asked.models]
         for workers in asked.workers if "baton" in asked.systems else ():
-            with servers(Path(name) / f"{workers} workers", asked.sync, workers) as stack:
+            with servers(Path(name) / f"workers-{workers}", asked.sync, workers) as stack:
                 for two in models:
                     report.reload += asyncio.run(of_baton(stack, two, asked))
         if "mlserver" in asked.systems:

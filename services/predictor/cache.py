@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -177,9 +176,10 @@ def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
 
 
 def _write(path: Path, pointer: Pointer) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(pointer.model_dump_json())
-    Path(file.name).replace(path)
+    """Replace a pointer; who holds its lock writes alone."""
+    written = path.with_suffix(".new")
+    written.write_text(pointer.model_dump_json())
+    written.replace(path)
 
 
 @asynccontextmanager

@@ -31,8 +31,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     both of their subjects, because only together they are in order. A change is acknowledged when the follower took
     note of it: who dies before it was applied hears of it again at the next start.
 
-    Changes are also overheard as they pass, which is sooner than the stream has them on its disk. The registry has
-    committed them by then, and their generations say what is news, whichever way they come first.
+    Changes are also overheard as they pass (`overheard.py`), which is sooner than the stream has them on its disk.
     """
     broker.add_middleware(GiveWay)
     router = NatsRouter(middlewares=[Acknowledge])
@@ -61,10 +60,13 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
     # Not a parameter of type `NatsMessage`: FastStream has a thread fetch that, and a busy worker waits for its turn.
     of_subject = Depends(named)
 
+    # The subject tells the two facts apart: a malformed promotion must not be taken for a withdrawal.
+    @champions(filter=is_of(ModelPromoted))
     async def on_promoted(event: ModelPromoted, model: str = of_subject) -> None:
         """Serve the new champion of a model."""
         follower.follow(model, event)
 
+    @champions(filter=is_of(ModelWithdrawn))
     async def on_withdrawn(event: ModelWithdrawn, model: str = of_subject) -> None:
         """Serve nothing for a model."""
         follower.follow(model, event)
@@ -80,12 +82,7 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
             log.warning("a change of a champion was missed: reading again", model=model, generation=event.generation)
             await read_again(champions)
 
-    # The subject tells the two facts apart: a malformed promotion must not be taken for a withdrawal.
-    champions(on_promoted, filter=is_of(ModelPromoted))
-    champions(on_withdrawn, filter=is_of(ModelWithdrawn))
     broker.include_router(router)
-    overhear(broker, ModelPromoted.all_subjects(), on_promoted, title="model.promoted, overheard")
-    overhear(broker, ModelWithdrawn.all_subjects(), on_withdrawn, title="model.withdrawn, overheard")
     overhear(broker, ChampionWanted.all_subjects(), on_champion_wanted, title=ChampionWanted.type)
     return champions
 

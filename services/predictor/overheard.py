@@ -1,0 +1,27 @@
+"""Changes of champions as they pass: plain NATS, since FastStream takes longer over a message than a swap takes."""
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from services.predictor.follower import Follower
+from shared.errors import EventError
+from shared.events import ModelPromoted, ModelWithdrawn, parse
+
+
+async def overhear(client: Client, follower: Follower) -> None:
+    """Follow what passes from now on, at most once; the stream has all of it, a moment later and in order.
+
+    The registry has committed a change by the time that it passes, and generations say what is news.
+    """
+
+    async def hear(message: Msg) -> None:
+        try:
+            model, change = parse(message.subject, message.data)
+        except EventError:
+            return  # who reads the stream says so
+        if isinstance(change, ModelPromoted | ModelWithdrawn):
+            follower.follow(model, change)
+
+    for kind in (ModelPromoted, ModelWithdrawn):
+        await client.subscribe(kind.all_subjects(), cb=hear)
+    await client.flush()  # the server knows
