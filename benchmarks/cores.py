@@ -1,6 +1,7 @@
 """The cores of a benchmark: one for the server, one for the load, and for the kernel as far as it can be moved."""
 
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ import psutil
 
 SERVER_CORE, LOAD_CORE = 0, 1
 KERNEL = 2  # the process whose children the kernel's threads are
+LATENCY = Path("/dev/cpu_dma_latency")  # the kernel's: microseconds that a core may take to wake up
 UNBOUND = Path("/sys/devices/virtual/workqueue/cpumask")  # where the kernel does work that is bound to no core
 
 
@@ -29,6 +31,23 @@ def cleared(core: int = SERVER_CORE) -> Iterator[None]:
         _bind(mask)
         for thread, cores in allowed.items():
             _place(thread, cores)
+
+
+@contextmanager
+def awake() -> Iterator[None]:
+    """Keep idle cores from falling asleep where that may be asked for: to wake up takes a virtual one 20 us or more.
+
+    That is as long as a third of an answer, it is nobody's work, and a server that is asked again and again without
+    pause sleeps after each answer.
+    """
+    try:
+        asked = LATENCY.open("wb", buffering=0)
+    except OSError:
+        yield
+        return
+    with asked:  # as long as it is open
+        asked.write(struct.pack("i", 0))
+        yield
 
 
 def kernel_threads() -> list[int]:

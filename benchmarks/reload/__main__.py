@@ -3,7 +3,7 @@
     ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
         [--workers 1 2] [--arrivals random even] [--sync always]
 
-The capacity is the rate at which the server's core would be busy all the time. A promotion moves the alias in MLflow on
+The capacity is the rate at which the server's core is busy all the time. A promotion moves the alias in MLflow on
 PostgreSQL; capture, relay, NATS and the predictor are real: one worker on a core, as it should be, or two that share
 it. Requests arrive at random, as those of many users do, or evenly, which shows the shortest pause. A request has so
 many rows that the load generator's core, which registry and bus share, has room for these. `again` promotes two

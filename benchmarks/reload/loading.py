@@ -66,18 +66,20 @@ def most(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
 
 
 def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
-    """Return how many requests per second keep the server's core busy, by what it needs for half as many.
+    """Return the lesser of how many requests per second are answered to who never waits, and how many keep a core busy.
 
-    Not `most`: whoever always has the next request there already need not wait for it, and needs less for each.
+    The latter by what the server needs for half as many: whoever always has the next request there already need not
+    wait for it, and needs less for each. The former where the load, which takes the processor's caches, too, makes
+    each request cost more.
     """
-    rate = most(system, two, port) / 2
-    with loading(system, two, port, rate, "even") as load:
+    answered = most(system, two, port)
+    with loading(system, two, port, answered / 2, "even") as load:
         time.sleep(seconds / 4)
         before, began = busy_s(server), time.monotonic()
         time.sleep(seconds)
         busy = (busy_s(server) - before) / (time.monotonic() - began)
         load.end()
-    return rate / busy
+    return min(answered, answered / 2 / busy)
 
 
 def busy_s(server: psutil.Process) -> float:

@@ -2,9 +2,9 @@
 
     ./task bench -- serving [--seconds 4] [--rounds 3] [--systems baton limit ...]
 
-One worker on one core, the load on the other; single rows over 1 and 16 connections, and 1,000 rows in one request.
-Every system starts with the same fitted pipelines, and first has to answer as scikit-learn does; every later answer
-that does not is an error. Of kind `limit` are onnxruntime behind a bare ASGI application (`limit`), such an application
+One worker on one core, the load on the other, both kept from falling asleep; single rows over 1 and 16 connections, and
+1,000 rows in one request. Every system starts with the same fitted pipelines, and first has to answer as scikit-learn
+does; every later answer that does not is an error. Of kind `limit` are onnxruntime behind a bare ASGI application (`limit`), such an application
 with a constant answer, and onnxruntime with neither HTTP nor JSON.
 Writes `benchmarks/results/<date>.json` and the same as Markdown.
 """
@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.cores import LOAD_CORE, SERVER_CORE, cleared
+from benchmarks.cores import LOAD_CORE, SERVER_CORE, awake, cleared
 from benchmarks.results import Report, machine, ratios, write
 from benchmarks.serving.dialects import DIALECTS
 from benchmarks.serving.load import CLOSE, SINGLE_ROWS
@@ -129,7 +129,7 @@ def main() -> None:
     chosen, report = Chosen(**vars(parser.parse_args())), Report()
     if missing := set(KINDS) - set(chosen.systems):
         print(f"without {', '.join(sorted(missing))}", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared():
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared(), awake():
         for recipe in RECIPES:
             found = measure(make(recipe, Path(name) / recipe), chosen)
             report.serving += found.serving

@@ -38,3 +38,15 @@ def test_where_nothing_may_be_moved_nothing_is(tmp_path: Path, monkeypatch: pyte
     with cores.cleared(0):
         pass
     assert not (tmp_path / "not there").exists()
+
+
+def test_cores_stay_awake_as_long_as_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "LATENCY", tmp_path / "latency")
+    with cores.awake():
+        assert (tmp_path / "latency").read_bytes() == bytes(4), "zero microseconds"
+
+
+def test_where_it_may_not_be_asked_for_they_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "LATENCY", tmp_path / "no folder" / "latency")
+    with cores.awake():
+        pass
