@@ -25,15 +25,20 @@ log = logger(__name__)
 async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: float = 2.0) -> None:
     """Ask for each subscriber's consumer every `interval_s` seconds, for ever; restart those that are gone or away.
 
+    Each by itself: one whose server is away takes its time, and holds up no other.
+
     A consumer made anew delivers by its own policy from the beginning: handlers must ignore what they know already.
     """
+    await asyncio.gather(*(_keep(subscriber, interval_s) for subscriber in subscribers))
+
+
+async def _keep(subscriber: PullStreamSubscriber, interval_s: float) -> None:
     while True:
         await asyncio.sleep(interval_s)
-        for subscriber in subscribers:
-            try:
-                await _check(subscriber)
-            except (NatsError, OSError) as error:  # the server is away: ask again later
-                log.debug("consumer not checked", error=repr(error))
+        try:
+            await _check(subscriber)
+        except (NatsError, OSError) as error:  # the server is away: ask again later
+            log.debug("consumer not checked", error=repr(error))
 
 
 async def _check(subscriber: PullStreamSubscriber) -> None:
