@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from cli.demo import load
+from compose.local.settings import ALWAYS
 from shared.bus import NatsBus
 from shared.settings import BusSettings
 from tests.chaos.journal import Journal
@@ -23,7 +24,7 @@ SERVERS = 3
 async def run(data_dir: Path, rounds: int) -> Outcome:
     """Besiege a stack of its own in a directory that holds no more than a database that MLflow has migrated."""
     journal = Journal(data_dir / "journal.log")
-    with nats_nodes(data_dir / "nodes", SERVERS) as nodes:
+    with nats_nodes(data_dir / "nodes", SERVERS, ALWAYS) as nodes:
         settings = BusSettings(nats_url=nodes.url)
         async with (
             running(data_dir, journal, PREDICTORS, Bus(nodes.url, nodes.environment)) as stack,
