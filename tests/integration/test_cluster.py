@@ -29,7 +29,7 @@ from tests.chaos.siege import siege
 from tests.integration.models import Model
 from tests.integration.predictors import WORKERS, predictor_process
 from tests.nodes import Node, Nodes, nats_nodes
-from tests.servers import wait_for
+from tests.servers import free_port, wait_for
 
 REPLICAS = 3
 ROUNDS = int(os.environ.get("BATON_TEST_ROUNDS", "1"))  # how often each server is killed
@@ -108,12 +108,17 @@ def test_no_server_joins_without_the_secret(nodes: Nodes, tmp_path: Path) -> Non
         stranger.end(signal.SIGKILL)
 
 
-async def test_a_server_that_lost_its_disk_gets_everything_from_the_others(nodes: Nodes, bus: NatsBus) -> None:
+@pytest.mark.parametrize("place", ["the same host", "another host"])
+async def test_a_server_that_lost_its_disk_gets_everything_from_the_others(
+    nodes: Nodes, bus: NatsBus, place: str
+) -> None:
     await declare_when_reachable(bus.js, REPLICAS)
     sequence = (await bus.publish(TrainRequested(recipe="r", dataset="d"), "m")).sequence
     first, *others = nodes.members
     await asyncio.to_thread(first.end, signal.SIGKILL)
     await asyncio.to_thread(shutil.rmtree, nodes.folder / first.name)
+    if place == "another host":
+        first.port, first.monitor, first.routes = free_port(), free_port(), free_port()
     nodes.start(first)
     await asyncio.to_thread(nodes.wait_until_healthy)
     await until_copied(bus)
