@@ -1,7 +1,8 @@
-"""Results of the benchmarks: one JSON file a day, and the same as Markdown."""
+"""Results of the benchmarks: one JSON file a day and processor, and the same as Markdown."""
 
 import json
 import platform
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -50,12 +51,20 @@ def _cpuinfo() -> list[str]:
 
 def write(report: Report) -> Path:
     """Write today's files, keeping the parts of them that this run did not measure."""
-    path = FOLDER / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    path = _file(str(report.machine.get("processor", "")))
     known = json.loads(path.read_text()) if path.exists() else {}
     whole = known | {key: value for key, value in asdict(report).items() if value or key not in known}
     path.write_text(json.dumps(whole, indent=1) + "\n")
     path.with_suffix(".md").write_text("\n".join(_markdown(Report(**whole))) + "\n")
     return path
+
+
+def _file(processor: str) -> Path:
+    """Return today's file; where that is of another processor, one that is named after this one, too."""
+    path = FOLDER / f"{datetime.now(UTC):%Y-%m-%d}.json"
+    if not path.exists() or json.loads(path.read_text())["machine"].get("processor", "") == processor:
+        return path
+    return path.with_stem(f"{path.stem}-{re.sub(r'[^a-z0-9]+', '-', processor.lower()).strip('-')}")
 
 
 def ratios(report: Report) -> Iterator[str]:

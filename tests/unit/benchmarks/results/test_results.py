@@ -30,6 +30,18 @@ def test_what_was_not_measured_stays(folder: Path) -> None:
     assert whole["fleet"] == [{"predictors": 1000}]
 
 
+def test_another_processor_has_a_file_of_its_own(folder: Path) -> None:
+    first = write(Report(machine={"processor": "Intel(R) Xeon(R)"}, reload=[{"system": "baton"}]))
+    for number in (1, 2):
+        other = write(Report(machine={"processor": "AMD EPYC"}, fleet=[{"predictors": number}]))
+        assert other.name == f"{first.stem}-amd-epyc.json"
+    assert json.loads(first.read_text())["machine"] == {"processor": "Intel(R) Xeon(R)"}
+    assert (json.loads(other.read_text())["reload"], json.loads(other.read_text())["fleet"]) == (
+        [],
+        [{"predictors": 2}],
+    )
+
+
 def test_markdown_shows_every_part_that_has_lines(folder: Path) -> None:
     report = Report(reload=[{"system": "baton", "failed": 0}], fleet=[{"predictors": 1000}])
     text = write(report).with_suffix(".md").read_text()
