@@ -17,6 +17,7 @@ from shared import cloudevents
 
 FETCH_S = 1.0
 RETRY_S = 0.25
+FIRST_ANSWER_S, LATEST_ANSWER_S = 1.0, 5.0
 FORGET_AFTER_S = 30.0
 
 
@@ -24,19 +25,24 @@ async def read_on(client: Client, stream: str, subjects: list[str], after: int) 
     """Yield every message on the subjects with a sequence greater than `after`, until the connection is closed.
 
     The consumer is made anew from the last sequence seen whenever the server lost it, or is lost with it, so nothing
-    is missed or repeated.
+    is missed or repeated. Nobody answers who asks for one as a cluster's leader dies: so it is asked for again soon,
+    and less soon each time, for a server may be slow instead.
     """
-    js = client.jetstream()
+    js, failures = client.jetstream(), 0
     while not client.is_closed:
+        answer_s = min(FIRST_ANSWER_S + failures * RETRY_S, LATEST_ANSWER_S)
         try:
-            async for message in _consume(js, stream, subjects, after):
-                after = message.metadata.sequence.stream
+            async for message in _consume(js, stream, subjects, after, answer_s):
+                after, failures = message.metadata.sequence.stream, 0
                 yield message
         except (NatsError, OSError):  # the server is away or forgot the consumer: begin again where we were
+            failures += 1
             await asyncio.sleep(RETRY_S)
 
 
-async def _consume(js: JetStreamContext, stream: str, subjects: list[str], after: int) -> AsyncGenerator[Msg]:
+async def _consume(
+    js: JetStreamContext, stream: str, subjects: list[str], after: int, answer_s: float
+) -> AsyncGenerator[Msg]:
     config = ConsumerConfig(
         name=uuid.uuid4().hex,  # then permissions see which consumer is made
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
@@ -45,7 +51,7 @@ async def _consume(js: JetStreamContext, stream: str, subjects: list[str], after
         ack_policy=AckPolicy.NONE,
         inactive_threshold=FORGET_AFTER_S,
     )
-    info = await js.add_consumer(stream, config)
+    info = await js.add_consumer(stream, config, timeout=answer_s)
     consumer = await js.pull_subscribe_bind(info.name, stream)
     try:
         while True:
