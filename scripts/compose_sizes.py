@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 COMPOSE = ("docker", "compose", "-f", "compose/compose.yaml")
 PORTS = ("BATON_PREDICTOR_PORT", "BATON_PROMOTER_PORT", "BATON_MLFLOW_PORT", "BATON_NATS_PORT")
 LABEL = "com.docker.compose"
+SERVICE = f'{{{{index .Config.Labels "{LABEL}.service"}}}}'
 MEGABYTE = 1_000_000
 LAST_EVENT_S = 5.0
 
@@ -65,9 +66,10 @@ def _note(event: dict[str, Any], starts: dict[str, Start]) -> None:
 
 
 def table(project: str, starts: dict[str, Start], base: str) -> list[dict[str, str]]:
-    """Return a row per running container: image in MB, what it adds to `base`, seconds to be healthy, memory."""
-    base_size = size(base)
-    base_layers = layers(base)
+    """Return a row per container that runs, and per image that was built beside.
+
+    A row has the image's MB, what it adds to `base`, seconds until healthy (or done), memory.
+    """
     memory = dict(
         line.split(" ", 1)
         for line in docker("stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}").splitlines()
@@ -75,18 +77,32 @@ def table(project: str, starts: dict[str, Start], base: str) -> list[dict[str, s
     rows = []
     for container in docker("ps", "--quiet", "--no-trunc", "--filter", f"label={LABEL}.project={project}").split():
         image = docker("inspect", "--format", "{{.Image}}", container)
-        start = starts[container]
-        on_base = layers(image)[: len(base_layers)] == base_layers
-        rows.append(
-            {
-                "service": start.service,
-                "image MB": f"{size(image) / MEGABYTE:.0f}",
-                "on base MB": f"{(size(image) - base_size) / MEGABYTE:.0f}" if on_base else "",
-                "healthy after s": f"{start.ready - start.started:.1f}" if start.ready else "",
-                "memory": memory[container].split(" ")[0],
-            }
-        )
+        rows.append(_row(starts[container].service, image, base, starts[container], memory[container].split(" ")[0]))
+    running = {row["service"] for row in rows}
+    once = {start.service: start for start in starts.values()}
+    for service, image in images(project).items():
+        if service not in running:
+            rows.append(_row(service, image, base, once.get(service), ""))
     return sorted(rows, key=lambda row: row["service"])
+
+
+def _row(service: str, image: str, base: str, start: Start | None, memory: str) -> dict[str, str]:
+    base_layers = layers(base)
+    on_base = layers(image)[: len(base_layers)] == base_layers
+    return {
+        "service": service,
+        "image MB": f"{size(image) / MEGABYTE:.0f}",
+        "on base MB": f"{(size(image) - size(base)) / MEGABYTE:.0f}" if on_base else "",
+        "healthy after s": f"{start.ready - start.started:.1f}" if start and start.ready else "",
+        "memory": memory,
+    }
+
+
+def images(project: str) -> dict[str, str]:
+    """Return the images that were built for a project, by service."""
+    filters = ("--filter", f"label={LABEL}.project={project}", "--filter", "dangling=false")
+    built = docker("image", "ls", "--quiet", "--no-trunc", *filters).split()
+    return {docker("image", "inspect", "--format", SERVICE, image): image for image in built}
 
 
 def size(image: str) -> int:
