@@ -46,6 +46,7 @@ def test_every_container_is_hardened(stack: Stack) -> None:
         assert "no-new-privileges:true" in host["SecurityOpt"], service_of(container)
         assert host["ReadonlyRootfs"], service_of(container)
         assert host["LogConfig"]["Type"] == "local", service_of(container)
+        assert 0 < host["PidsLimit"] <= 1000, service_of(container)
         assert user not in {"", "0", "root"}, service_of(container)
 
 
