@@ -17,7 +17,7 @@ from tests.servers import answers, free_port, wait_for
 
 SHIPPED = Path(__file__).parents[1] / "compose" / "nats"
 TESTER = "tester"  # who may do everything, in tests
-ALONE, CLUSTER = "nats.conf", "cluster.conf"
+ALONE, CLUSTER, CLUSTER_TLS = "nats.conf", "cluster.conf", "cluster-tls.conf"
 HEALTHY_WITHIN_S = 90.0
 
 
@@ -92,12 +92,15 @@ class Nodes:
 
 
 @contextmanager
-def nats_nodes(folder: Path, count: int = 3, sync: str = "2m") -> Iterator[Nodes]:
-    """Run NATS servers as one cluster, or one alone; those that run at the end are ended."""
-    configuration = CLUSTER if count > 1 else ALONE
+def nats_nodes(folder: Path, count: int = 3, sync: str = "2m", tls: Path | None = None) -> Iterator[Nodes]:
+    """Run NATS servers as one cluster (by TLS with the certificates in `tls`), or one alone, until the block ends."""
+    configuration = ALONE if count == 1 else CLUSTER_TLS if tls else CLUSTER
     members = [Node(f"node-{number}", folder, configuration) for number in range(1, count + 1)]
     nodes = Nodes(folder, members, sync, secrets.token_urlsafe(16))
     _lay_out(nodes)
+    if tls:
+        for name in ("tls.conf", CLUSTER_TLS):
+            _change(folder / "etc/nats" / name, "/run/tls", str(tls))
     try:
         for node in members:
             nodes.start(node)
@@ -117,7 +120,7 @@ def _lay_out(nodes: Nodes) -> None:
     shutil.copytree(folder / "secrets/nats", mounted)
     _change(folder / "etc/nats/nats.conf", "store_dir: /jetstream", "store_dir: $STORAGE")
     # Not by an option of the command line, which would have the server forget the secret.
-    _change(folder / "etc/nats/cluster.conf", "port: 6222", 'host: "127.0.0.1", port: $ROUTES')
+    _change(folder / "etc/nats/member.conf", "port: 6222", 'host: "127.0.0.1", port: $ROUTES')
     tester = f'users = [ {{user: {TESTER}, password: "{nodes.password}"}}'
     _change(folder / "etc/nats/permissions.conf", "users = [", tester)
     routes = mounted / "routes.conf"

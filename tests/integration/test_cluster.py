@@ -22,6 +22,7 @@ from shared.events import PromotionRequested, TrainRequested
 from shared.service import end
 from shared.settings import BusSettings
 from shared.streams import ALL, declare_all, declare_when_reachable
+from tests.certificates import Authority
 from tests.chaos.journal import Journal
 from tests.chaos.promotions import Promotions
 from tests.chaos.publisher import Publisher
@@ -87,6 +88,30 @@ async def test_users_have_their_rights_on_every_server(nodes: Nodes, bus: NatsBu
     async with NatsBus(one_by_one(nodes, "predictor")[-1], "predictor") as predictor:
         with pytest.raises(ForbiddenError, match=r"publish train\.requested\.m"):
             await predictor.publish(TrainRequested(recipe="r", dataset="d"), "m")
+
+
+def certificates(folder: Path) -> Path:
+    """Make certificates for this machine, named as hosts have them; return their authority's."""
+    authority = Authority(folder, "authority")
+    for made, shipped in zip(authority.signed("127.0.0.1"), ("nats.crt", "nats.key"), strict=True):
+        made.rename(folder / shipped)
+    return authority.ca.rename(folder / "ca.crt")
+
+
+def demands_tls(node: Node) -> bool:
+    """Say whether a server wants TLS of clients, and certificates of other servers."""
+    told = httpx.get(f"http://127.0.0.1:{node.monitor}/varz").json()
+    return bool(told["tls_required"] and told["cluster"]["tls_required"] and told["cluster"]["tls_verify"])
+
+
+async def test_servers_and_services_speak_tls_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    ca = certificates(tmp_path)
+    with nats_nodes(tmp_path / "nodes", REPLICAS, tls=tmp_path) as nodes:
+        assert all(map(demands_tls, nodes.members))
+        trusting = BusSettings(nats_url=nodes.url, nats_tls_ca=ca, nats_tls_first=True)
+        async with NatsBus(trusting, "test") as bus:
+            await declare_when_reachable(bus.js, REPLICAS)
+            await until_copied(bus)
 
 
 def test_no_server_joins_without_the_secret(nodes: Nodes, tmp_path: Path) -> None:

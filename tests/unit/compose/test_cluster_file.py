@@ -23,10 +23,13 @@ def read() -> dict[str, Any]:
 
 def test_each_service_gets_its_own_secrets_and_no_rights() -> None:
     services = read()
-    assert services.keys() == {"storage", "nats", "promoter", "trainer", "predictor", "proxy", "backup"}
+    assert services.keys() == {"storage", "nats", "promoter", "trainer", "predictor", "proxy", "backup", "prometheus"}
     for name, service in services.items():
-        assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
+        assert (service["read_only"], service["cap_drop"], service["pids_limit"]) == (True, ["ALL"], 1000), name
         mounted = {volume["target"]: volume.get("source", "") for volume in service.get("volumes", [])}
+        assert list(service.get("networks", {})) == ([] if name == "storage" else ["outside"]), (
+            "a name for two addresses"
+        )
         assert Path(mounted.get(SECRETS, name)).name == name
         assert all(port["host_ip"] == "127.0.0.1" for port in service.get("ports", [])), "unless BATON_BIND says so"
 
