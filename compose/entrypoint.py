@@ -5,9 +5,13 @@ Each file in /run/baton is an environment variable of that name; each part of /c
 In a container a service is bound to every address, so BATON_BIND, where its port is published, says who reaches it: on
 loopback only this machine does, and nobody is asked for a key to predict, a token to read, or a password for MLflow. A
 variable that is empty says nothing.
+
+BATON_CACHES is a folder with a cache for each of the predictors that share it: they come and go, and their caches stay.
 """
 
+import fcntl
 import ipaddress
+import itertools
 import os
 import sys
 from collections.abc import Mapping
@@ -49,8 +53,38 @@ def is_loopback(address: str) -> bool:
         return False
 
 
-if __name__ == "__main__":
+def own_cache(caches: Path) -> Path:
+    """Take a cache that no other predictor has, until this process ends: the one that heard of a champion last."""
+    known = sorted(filter(Path.is_dir, caches.iterdir()), key=_heard_last, reverse=True)
+    new = (caches / str(number) for number in itertools.count(1))
+    return next(folder for folder in itertools.chain(known, new) if _taken(folder))
+
+
+def _heard_last(cache: Path) -> float:
+    champions = cache / "champions"  # a change is written there by a rename
+    return champions.stat().st_mtime if champions.exists() else 0.0
+
+
+def _taken(cache: Path) -> bool:
+    cache.mkdir(exist_ok=True)
+    lock = os.open(cache / "taken", os.O_CREAT | os.O_WRONLY, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return False
+    os.set_inheritable(lock, True)  # by the command that this process becomes
+    return True
+
+
+def main(command: list[str]) -> None:
+    """Become the command."""
     given = {name: value for name, value in os.environ.items() if value}
-    os.execvpe(  # nosec B606 # noqa: S606 - the image's own command
-        sys.argv[1], sys.argv[1:], {**environment(SECRETS, CONFIG, given), **given}
-    )
+    told = {**environment(SECRETS, CONFIG, given), **given}
+    if "BATON_CACHES" in told and "BATON_CACHE_DIR" not in told:
+        told["BATON_CACHE_DIR"] = str(own_cache(Path(told["BATON_CACHES"])))
+    os.execvpe(command[0], command, told)  # nosec B606 # noqa: S606 - the image's own command
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -50,6 +50,13 @@ def test_every_container_is_hardened(stack: Stack) -> None:
         assert user not in {"", "0", "root"}, service_of(container)
 
 
+def test_every_volume_has_a_name(stack: Stack) -> None:
+    """What has none is left behind by `down`, and found by nobody after `up`."""
+    for container in stack.containers():
+        volumes = [mount["Name"] for mount in inspected(container)["Mounts"] if mount["Type"] == "volume"]
+        assert all(name.startswith(stack.project) for name in volumes), service_of(container)
+
+
 def test_nothing_can_be_written_to_a_container(stack: Stack) -> None:
     for container in stack.containers():
         service = service_of(container)

@@ -32,7 +32,7 @@ async def test_an_upgrade_under_load_fails_no_request(stack: Stack, version: str
         await asyncio.to_thread(stack.up, *beside)
         await answered(load, REQUESTS)
         await asyncio.to_thread(docker, "stop", *old)
-        await asyncio.to_thread(docker, "rm", "--volumes", *old)
+        await asyncio.to_thread(docker, "rm", *old)
         for service in ("promoter", "trainer"):
             await asyncio.to_thread(stack.up, "--no-deps", service)
     after = images(stack)

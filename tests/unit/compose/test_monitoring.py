@@ -72,9 +72,10 @@ def test_every_metric_is_on_a_dashboard(families: dict[str, str]) -> None:
 def test_alerts_ask_for_metrics_and_jobs_that_exist(samples: set[str]) -> None:
     expressions = [rule["expr"] for rule in alerts()]
     assert named(expressions) - samples == set()
-    scraped = yaml.safe_load((MONITORING / "prometheus.yml").read_text())["scrape_configs"]
     jobs = {job for expression in expressions for job in re.findall(r'job="([^"]+)"', expression)}
-    assert jobs == {one["job_name"] for one in scraped}
+    for file in ("prometheus.yml", "host.yml"):
+        scraped = yaml.safe_load((MONITORING / file).read_text())["scrape_configs"]
+        assert jobs == {one["job_name"] for one in scraped}, file
 
 
 def test_every_alert_says_what_is_wrong_and_how_bad_it_is() -> None:
@@ -103,7 +104,12 @@ def test_every_alert_is_tried_and_not_only_in_silence() -> None:
 )
 @pytest.mark.parametrize(
     "words",
-    [("check", "config", "prometheus.yml"), ("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")],
+    [
+        ("check", "config", "prometheus.yml"),
+        ("check", "config", "host.yml"),
+        ("check", "rules", "alerts.yml"),
+        ("test", "rules", "alerts_test.yml"),
+    ],
     ids=" ".join,
 )
 def test_prometheus_takes_configuration_and_rules_and_they_say_what_they_should(words: tuple[str, ...]) -> None:
