@@ -14,6 +14,7 @@ from scripts.compose_sizes import docker
 from tests.certificates import Authority
 from tests.containers.conftest import ROOT
 from tests.containers.stack import Stack, logs
+from tests.otlp import Receiver, receiving
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.timeout(3600)
@@ -21,7 +22,20 @@ BRIDGE = "{{(index .IPAM.Config 0).Gateway}}"  # an address of this machine that
 
 
 @pytest.fixture(scope="module")
-def guarded(proxy_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def address(engine: None) -> str:
+    return docker("network", "inspect", "--format", BRIDGE, "bridge")
+
+
+@pytest.fixture(scope="module")
+def collector(address: str) -> Iterator[Receiver]:
+    with receiving(address) as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    proxy_image: str, address: str, collector: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("guarded")
     certificates = folder / "tls"
     certificates.mkdir()
@@ -30,10 +44,12 @@ def guarded(proxy_image: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
     authority.ca.rename(certificates / "ca.crt")
     settings = {
         "BATON_PROXY_IMAGE": proxy_image,
-        "BATON_BIND": docker("network", "inspect", "--format", BRIDGE, "bridge"),
+        "BATON_BIND": address,
+        "BATON_OTLP_COLLECTOR": httpx.URL(collector.url).netloc.decode(),
         "BATON_TLS": str(certificates),
     }
-    with Stack.cloned(ROOT, folder / "baton", "guarded", settings, "compose/tls.yaml") as stack:
+    files = ("compose/tls.yaml", "compose/tracing.yaml")
+    with Stack.cloned(ROOT, folder / "baton", "guarded", settings, *files) as stack:
         config = stack.clone / "baton-config"
         (config / "settings.env").write_text("BATON_DEFAULT_MODEL=heart-disease\nBATON_ACCESS_LOG=true\n")
         stack.up()
@@ -85,6 +101,26 @@ def test_the_bus_speaks_tls_only(guarded: Stack) -> None:
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         greeting = connection.makefile("rb").readline()
     assert json.loads(greeting.removeprefix(b"INFO "))["tls_required"]
+
+
+def test_traces_reach_the_collector_also_from_predictors_which_reach_nothing_else(
+    guarded: Stack, collector: Receiver
+) -> None:
+    assert guarded.predict(key=secret(guarded, "trainer", "/run/client/BATON_API_KEY")).status_code == 200
+
+    def names() -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for span in list(collector.spans):
+            found.setdefault(span.service, set()).add(span.name)
+        return found
+
+    expected = {
+        "baton-trainer": {"train"},
+        "baton-promoter": {"decide", "promote", "publish"},
+        "baton-predictor": {"swap", "first prediction"},
+    }
+    wait_for("every service's spans", lambda: names() == expected, 60)
+    assert len({span.trace for span in collector.spans}) == 1
 
 
 def test_a_backup_is_taken(guarded: Stack, tmp_path: Path) -> None:
