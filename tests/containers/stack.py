@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 
 from cli.demo.load import Load
-from scripts.compose_sizes import COMPOSE, LABEL, PORTS, docker
+from scripts.compose_sizes import LABEL, PORTS, docker
 from tests.servers import wait_for
 
 ROW = {
@@ -28,7 +28,8 @@ class Stack:
     clone: Path
     project: str
     settings: dict[str, str]
-    files: tuple[str, ...] = ()  # Compose files beside compose.yaml
+    files: tuple[str, ...] = ()  # Compose files beside the first
+    first: str = "compose/compose.yaml"
 
     @classmethod
     @contextmanager
@@ -36,10 +37,16 @@ class Stack:
         """Clone a repository; whatever is then brought up is taken down again, with its volumes and images."""
         subprocess.run(["git", "clone", "--quiet", str(source), str(clone)], check=True)
         stack = cls(clone, f"baton-{name}-{os.getpid()}", settings, files)
-        try:
+        with stack.taken_down():
             yield stack
+
+    @contextmanager
+    def taken_down(self) -> Iterator[None]:
+        """Take down, at the end of the block, what was brought up."""
+        try:
+            yield
         finally:
-            stack.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", COMPOSE_PROFILES="*")
+            self.compose("down", "--volumes", "--rmi", "local", "--remove-orphans", COMPOSE_PROFILES="*")
 
     def environment(self, **settings: str) -> dict[str, str]:
         """Return the environment of commands: a project, free ports, and what was chosen."""
@@ -57,7 +64,7 @@ class Stack:
         return subprocess.run(command, cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
 
     def _command(self, words: Sequence[str]) -> list[str]:
-        return [*COMPOSE, *(word for file in self.files for word in ("-f", file)), *words]
+        return ["docker", "compose", *(word for file in (self.first, *self.files) for word in ("-f", file)), *words]
 
     def piped(self, words: Sequence[str], **streams: Any) -> subprocess.CompletedProcess[bytes]:
         """Run a command of `docker compose` with streams of one's own; what it says beside them is kept."""
