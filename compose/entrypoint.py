@@ -55,7 +55,7 @@ def is_loopback(address: str) -> bool:
 
 def own_cache(caches: Path) -> Path:
     """Take a cache that no other predictor has, until this process ends: the one that heard of a champion last."""
-    known = sorted(filter(Path.is_dir, caches.iterdir()), key=_heard_last, reverse=True)
+    known = sorted(caches.glob("[0-9]*"), key=_heard_last, reverse=True)
     new = (caches / str(number) for number in itertools.count(1))
     return next(folder for folder in itertools.chain(known, new) if _taken(folder))
 
