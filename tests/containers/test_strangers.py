@@ -1,6 +1,7 @@
 """Published beyond loopback, with TLS on the bus: strangers get nothing, and everything works, a backup too."""
 
 import json
+import os
 import socket
 import subprocess
 import tarfile
@@ -18,12 +19,18 @@ from tests.otlp import Receiver, receiving
 from tests.servers import wait_for
 
 pytestmark = pytest.mark.timeout(3600)
-BRIDGE = "{{(index .IPAM.Config 0).Gateway}}"  # an address of this machine that is no loopback, and nobody else reaches
+GATEWAY = (
+    "{{(index .IPAM.Config 0).Gateway}}"  # an address of this machine that is no loopback, and nobody else reaches
+)
 
 
 @pytest.fixture(scope="module")
-def address(engine: None) -> str:
-    return docker("network", "inspect", "--format", BRIDGE, "bridge")
+def address(engine: None) -> Iterator[str]:
+    """Yield that of a network of its own: a fresh engine does not say its default network's."""
+    name = f"baton-strangers-{os.getpid()}"
+    docker("network", "create", name)
+    yield docker("network", "inspect", "--format", GATEWAY, name)
+    docker("network", "rm", name)
 
 
 @pytest.fixture(scope="module")
