@@ -4,8 +4,8 @@
 
 One worker on one core, the load on the other, both kept from falling asleep; single rows over 1 and 16 connections, and
 1,000 rows in one request. Every system starts with the same fitted pipelines, and first has to answer as scikit-learn
-does; every later answer that does not is an error. Of kind `limit` are onnxruntime behind a bare ASGI application (`limit`), such an application
-with a constant answer, and onnxruntime with neither HTTP nor JSON.
+does; every later answer that does not is an error. Of kind `limit` are onnxruntime behind a bare ASGI application
+(`limit`), such an application with a constant answer, and onnxruntime with neither HTTP nor JSON.
 Writes `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
