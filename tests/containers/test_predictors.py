@@ -37,7 +37,7 @@ async def loaded(stack: Stack, version: str) -> AsyncIterator[Load]:
         await answered(load, REQUESTS)
         yield load
         await answered(load, REQUESTS)
-    assert load.failures == []
+    assert load.failures == [], logs(*stack.containers("proxy"))
     assert load.versions == {version: load.requests}
     print(f"\n{load.requests} requests, 0 failed")
 
