@@ -37,5 +37,5 @@ def test_each_service_gets_its_own_secrets_and_no_rights() -> None:
 def test_what_is_elsewhere_is_not_waited_for() -> None:
     services = read()
     waited = {name: set(service.get("depends_on", {})) for name, service in services.items()}
-    assert {name: needs for name, needs in waited.items() if needs} == {"nats": {"storage"}, "proxy": {"predictor"}}
+    assert {name: needs for name, needs in waited.items() if needs} == {"nats": {"storage"}}
     assert services["promoter"]["environment"]["BATON_REPLICAS"] == "3"
