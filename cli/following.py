@@ -11,6 +11,7 @@ from shared.errors import BatonError, UnreachableError
 from shared.event import Event, Stream, subject_token
 from shared.events import ModelRejected, ModelServing, PromotionDecided
 from shared.follow import follow, last_sequence
+from shared.patience import patiently
 
 
 @dataclass
@@ -96,7 +97,7 @@ async def send(bus: NatsBus, model: str, command: Event, outcome: Outcome, wait_
 
     Raise `UnreachableError` saying what was waited for in vain.
     """
-    after = await last_sequence(bus.js, Stream.LIFECYCLE) if wait_s else 0
+    after = await _newest(bus) if wait_s else 0
     await bus.publish(command, model, event_id=outcome.request_id)
     if not wait_s:
         return
@@ -106,6 +107,11 @@ async def send(bus: NatsBus, model: str, command: Event, outcome: Outcome, wait_
     except TimeoutError as error:
         message = f"request {outcome.request_id} did not end within {wait_s:.0f} s: {outcome.missing}"
         raise UnreachableError(message) from error
+
+
+async def _newest(bus: NatsBus) -> int:
+    """Return where to follow from; after a server's death the others take seconds to agree on who knows."""
+    return await patiently(lambda: last_sequence(bus.js, Stream.LIFECYCLE), "it is not known what was said last")
 
 
 async def follow_outcome(bus: NatsBus, model: str, outcome: Outcome, after: int) -> None:
