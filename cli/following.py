@@ -97,7 +97,7 @@ async def send(bus: NatsBus, model: str, command: Event, outcome: Outcome, wait_
 
     Raise `UnreachableError` saying what was waited for in vain.
     """
-    after = await _newest(bus) if wait_s else 0
+    after = await newest(bus) if wait_s else 0
     await bus.publish(command, model, event_id=outcome.request_id)
     if not wait_s:
         return
@@ -109,7 +109,7 @@ async def send(bus: NatsBus, model: str, command: Event, outcome: Outcome, wait_
         raise UnreachableError(message) from error
 
 
-async def _newest(bus: NatsBus) -> int:
+async def newest(bus: NatsBus) -> int:
     """Return where to follow from; after a server's death the others take seconds to agree on who knows."""
     return await patiently(lambda: last_sequence(bus.js, Stream.LIFECYCLE), "it is not known what was said last")
 
