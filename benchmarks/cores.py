@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 SERVER_CORE, LOAD_CORE = 0, 1
-KERNEL = 2  # the process whose children the kernel's threads are
+KERNEL = 2, "kthreadd"  # the process whose children the kernel's threads are; in a container there is none
 LATENCY = Path("/dev/cpu_dma_latency")  # the kernel's: microseconds that a core may take to wake up
 UNBOUND = Path("/sys/devices/virtual/workqueue/cpumask")  # where the kernel does work that is bound to no core
 
@@ -20,12 +20,12 @@ def cleared(core: int = SERVER_CORE) -> Iterator[None]:
 
     What databases write to the disk, for one, is written by these: milliseconds at a time, and on any core.
     """
-    allowed = {thread: os.sched_getaffinity(thread) for thread in kernel_threads()}
+    allowed = dict(kernel_threads())
     mask = _unbound()
-    for thread, cores in allowed.items():
-        _place(thread, cores - {core})
-    _bind(mask & ~(1 << core))
     try:
+        for thread, cores in allowed.items():
+            _place(thread, cores - {core})
+        _bind(mask & ~(1 << core))
         yield
     finally:
         _bind(mask)
@@ -37,7 +37,7 @@ def cleared(core: int = SERVER_CORE) -> Iterator[None]:
 def awake() -> Iterator[None]:
     """Keep idle cores from falling asleep where that may be asked for: to wake up takes a virtual one 20 us or more.
 
-    That is as long as a third of an answer, it is nobody's work, and a server that is asked again and again without
+    That is a fifth of an answer, it is nobody's work, and a server that is asked again and again without
     pause sleeps after each answer.
     """
     try:
@@ -50,9 +50,13 @@ def awake() -> Iterator[None]:
         yield
 
 
-def kernel_threads() -> list[int]:
-    """Return the kernel's threads; those of a core of their own among them, which stay there."""
-    return [process.pid for process in psutil.process_iter() if process.ppid() == KERNEL]
+def kernel_threads() -> Iterator[tuple[int, set[int]]]:
+    """Yield the kernel's threads and the cores that each may run on; those of a core of their own stay there."""
+    number, name = KERNEL
+    for process in psutil.process_iter():
+        with suppress(OSError, psutil.Error):  # it ended meanwhile
+            if process.ppid() == number and psutil.Process(number).name() == name:
+                yield process.pid, os.sched_getaffinity(process.pid)
 
 
 def _place(thread: int, cores: set[int]) -> None:

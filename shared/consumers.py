@@ -29,7 +29,9 @@ async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: fl
 
     A consumer made anew delivers by its own policy from the beginning: handlers must ignore what they know already.
     """
-    await asyncio.gather(*(_keep(subscriber, interval_s) for subscriber in subscribers))
+    async with asyncio.TaskGroup() as tasks:
+        for subscriber in subscribers:
+            tasks.create_task(_keep(subscriber, interval_s))
 
 
 async def _keep(subscriber: PullStreamSubscriber, interval_s: float) -> None:

@@ -28,22 +28,22 @@ async def read_on(client: Client, stream: str, subjects: list[str], after: int) 
     is missed or repeated. Nobody answers who asks for one as a cluster's leader dies: so it is asked for again soon,
     and less soon each time, for a server may be slow instead.
     """
-    js, failures = client.jetstream(), 0
+    js, unanswered = client.jetstream(), 0
     while not client.is_closed:
-        answer_s = min(FIRST_ANSWER_S + failures * RETRY_S, LATEST_ANSWER_S)
+        answer_s = min(FIRST_ANSWER_S + unanswered * RETRY_S, LATEST_ANSWER_S)
         try:
-            async for message in _consume(js, stream, subjects, after, answer_s):
-                after, failures = message.metadata.sequence.stream, 0
+            info = await js.add_consumer(stream, _config(subjects, after), timeout=answer_s)
+            unanswered = 0
+            async for message in _consume(js, stream, info.name):
+                after = message.metadata.sequence.stream
                 yield message
-        except (NatsError, OSError):  # the server is away or forgot the consumer: begin again where we were
-            failures += 1
+        except (NatsError, OSError) as error:  # the server is away or forgot the consumer: begin again where we were
+            unanswered += isinstance(error, NatsTimeoutError)
             await asyncio.sleep(RETRY_S)
 
 
-async def _consume(
-    js: JetStreamContext, stream: str, subjects: list[str], after: int, answer_s: float
-) -> AsyncGenerator[Msg]:
-    config = ConsumerConfig(
+def _config(subjects: list[str], after: int) -> ConsumerConfig:
+    return ConsumerConfig(
         name=uuid.uuid4().hex,  # then permissions see which consumer is made
         deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
         opt_start_seq=after + 1,
@@ -51,15 +51,17 @@ async def _consume(
         ack_policy=AckPolicy.NONE,
         inactive_threshold=FORGET_AFTER_S,
     )
-    info = await js.add_consumer(stream, config, timeout=answer_s)
-    consumer = await js.pull_subscribe_bind(info.name, stream)
+
+
+async def _consume(js: JetStreamContext, stream: str, name: str) -> AsyncGenerator[Msg]:
+    consumer = await js.pull_subscribe_bind(name, stream)
     try:
         while True:
             try:
                 (message,) = await consumer.fetch(1, timeout=FETCH_S)  # a larger batch would wait to be filled
             except NatsTimeoutError:
                 # Raises when the server no longer knows the consumer, or has it and is away.
-                await js.consumer_info(stream, info.name, timeout=FETCH_S)
+                await js.consumer_info(stream, name, timeout=FETCH_S)
                 continue
             yield message
     finally:

@@ -178,6 +178,7 @@ def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
 def _write(path: Path, pointer: Pointer) -> None:
     """Replace a pointer; who holds its lock writes alone."""
     written = path.with_suffix(".new")
+    written.touch(mode=0o600)
     written.write_text(pointer.model_dump_json())
     written.replace(path)
 

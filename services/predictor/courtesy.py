@@ -9,7 +9,7 @@ from faststream.message import StreamMessage
 
 
 async def give_way() -> None:
-    """Have every request that has come by now answered before this goes on."""
+    """Have requests that have come by now, and are answered on the loop, answered before this goes on (by uvloop)."""
     await asyncio.sleep(0)
 
 

@@ -9,6 +9,7 @@ from functools import partial
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.reporter import Reporter
+from services.predictor.scribe import Change, Scribe
 from services.predictor.slot import Champion, Order, Slot, Slots
 from shared.errors import BundleError
 from shared.events import ModelPromoted, ModelWithdrawn
@@ -17,9 +18,6 @@ from shared.verification import VerifiedModel
 
 LONGEST_DELAY_S = 30.0
 MOST_DOUBLINGS = 10  # floats end at a thousand or so
-REST_S = 0.02  # after a swap, before it is written down: whoever asked meanwhile is answered first
-
-Change = ModelPromoted | ModelWithdrawn
 
 log = logger(__name__)
 
@@ -46,6 +44,7 @@ class Follower:
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._getting: dict[str, asyncio.Task[VerifiedModel]] = {}
         self._applying: dict[asyncio.Task[None], str] = {}
+        self._scribe = Scribe(cache, challengers)
         self._stopping = False
 
     async def restore(self) -> None:
@@ -84,7 +83,7 @@ class Follower:
 
     def follow(self, model: str, change: Change) -> None:
         """Take note of a change of a model's champion; what is not news, or not served here, changes nothing."""
-        if not self._slots.serves(model):
+        if self._stopping or not self._slots.serves(model):
             return
         self._slots.of(model)
         if self._orders[model].advance(change.ledger, change.generation):
@@ -106,7 +105,7 @@ class Follower:
         """Tell whether a champion is the last that was heard of, and nothing is being done about it."""
         wanted = self._wanted[champion.model]
         is_last = (wanted.ledger, wanted.generation) == (champion.ledger, champion.generation)
-        return is_last and not self._turns[champion.model].locked()
+        return is_last and champion.model not in self._applying.values()
 
     def rest(self, model: str) -> None:
         """Unload a champion that is settled, until somebody asks for the model again."""
@@ -119,17 +118,18 @@ class Follower:
         return not self._slots.serves(model) or not self._orders[model].is_news(ledger, generation)
 
     async def settled(self) -> None:
-        """Wait until everything taken note of so far was applied, or tried once and failed."""
+        """Wait until everything taken note of so far was applied and written down, or tried once and failed."""
         if self._applying:
             await asyncio.wait(self._applying)
+        await self._scribe.settled()
 
     async def stop(self) -> None:
-        """Leave what is not applied yet to the next start."""
+        """Leave what is not applied yet to the next start; what is, is written down for it."""
         self._stopping = True
         for task in self._applying:
             task.cancel()
         await asyncio.gather(*self._applying, return_exceptions=True)
-        await self._challengers.stop()
+        await self._scribe.stop()
 
     def _begin(self, model: str, change: Change, attempt: int) -> asyncio.Task[None]:
         with about(model, change):  # its lines are about the change, whoever set it off
@@ -160,12 +160,7 @@ class Follower:
                 self._announce(slot, change)
             elif not await self._promote(model, change, attempt):
                 return
-        await asyncio.sleep(REST_S)
-        async with self._turns[model]:
-            if self._wanted[model] is change:
-                await self._remember(model, change)
-        if isinstance(change, ModelPromoted) and not slot.is_lazy:
-            await self._keep(model, change)
+            self._scribe.note(model, change, is_loaded=not slot.is_lazy)
 
     def _announce(self, slot: Slot, promoted: ModelPromoted) -> None:
         slot.announce(promoted)
@@ -173,11 +168,12 @@ class Follower:
 
     def _serve_at_once(self, model: str, change: Change) -> None:
         """Serve what is at hand in the call that brought the news: each task in between waits for busy requests."""
-        if self._stopping or isinstance(change, ModelWithdrawn) or self._slots.of(model).is_lazy:
+        if isinstance(change, ModelWithdrawn) or self._slots.of(model).is_lazy:
             return
         if verified := self._challengers.at_hand(model, change.bundle.digest):
             with about(model, change):
                 self._serve(change, _champion(model, change, verified), prefetched=True)
+                self._scribe.note(model, change, is_loaded=True)
 
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
         """Serve a version, if it is not served yet; return False if it failed, or if a newer change came meanwhile."""
@@ -217,19 +213,6 @@ class Follower:
         self._reporter.rejected(promoted, model, error)
         if error.check == "download":
             self._begin_later(model, promoted, attempt)
-
-    async def _remember(self, model: str, change: Change) -> None:
-        try:
-            await asyncio.to_thread(self._cache.remember, model, change)
-        except OSError:  # a full disk must not keep a champion from serving
-            log.exception("champion is served but not remembered for the next start", model=model)
-
-    async def _keep(self, model: str, promoted: ModelPromoted) -> None:
-        """Have the bundle on disk; it may have to be fetched anew, for which no newer change waits."""
-        try:
-            await self._challengers.keep(promoted.bundle)
-        except (BundleError, OSError):
-            log.exception("champion is served but not on disk for the next start", model=model)
 
 
 def _champion(model: str, promoted: ModelPromoted, verified: VerifiedModel) -> Champion:

@@ -56,8 +56,10 @@ class Reporter:
     async def run(self) -> None:
         """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
         while True:
+            is_one_of_many = not self._queue.empty()
             model, report = await self._queue.get()
-            await asyncio.sleep(REST_S)
+            if not is_one_of_many:
+                await asyncio.sleep(REST_S)
             try:
                 await self._bus.publish(report, model, event_id=self._event_id(model, report))
             except (BatonError, NatsError) as error:

@@ -22,7 +22,7 @@ from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
 from services.predictor.loader import Loader
 from services.predictor.meters import Meters
-from services.predictor.overheard import overhear
+from services.predictor.overheard import overhear_champions
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -133,7 +133,7 @@ class Worker:
         try:
             await self._bus.open(deadline_s)
             await prepare(self._bus.js, self.settings)
-            await overhear(self._bus.client, self._follower)
+            await overhear_champions(self._bus.client, self._follower)
             await start_broker(self.broker)
         except (UnreachableError, ForbiddenError, NatsError, OSError) as error:
             if isinstance(error, ForbiddenError) and not self.slots.served:

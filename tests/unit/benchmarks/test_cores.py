@@ -19,8 +19,7 @@ def test_threads_and_work_leave_the_core_and_return(tmp_path: Path, monkeypatch:
         placed[thread] = to
 
     monkeypatch.setattr(cores, "UNBOUND", unbound)
-    monkeypatch.setattr(cores, "kernel_threads", lambda: [*placed])
-    monkeypatch.setattr(os, "sched_getaffinity", placed.__getitem__)
+    monkeypatch.setattr(cores, "kernel_threads", lambda: [*placed.items()])
     monkeypatch.setattr(os, "sched_setaffinity", place)
     with cores.cleared(0):
         assert placed == {1001: {1}, 1002: {0}}
@@ -34,6 +33,7 @@ def test_where_nothing_may_be_moved_nothing_is(tmp_path: Path, monkeypatch: pyte
         raise PermissionError
 
     monkeypatch.setattr(cores, "UNBOUND", tmp_path / "not there")
+    monkeypatch.setattr(cores, "kernel_threads", lambda: [(1001, {0, 1})])
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
     with cores.cleared(0):
         pass

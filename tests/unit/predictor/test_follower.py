@@ -6,6 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
+import structlog
 from faststream.nats import NatsBroker, TestNatsBroker
 
 from services.predictor.challengers import PREFETCHES
@@ -86,6 +87,57 @@ async def test_a_prefetched_promotion_is_one_assignment(parts: Parts) -> None:
     ((_, said),) = await parts.reported(ModelServing, 1)
     assert isinstance(said, ModelServing)
     assert said.prefetched
+
+
+async def remembered(parts: Parts, model: str) -> str | None:
+    """Return the version that a restarted worker without a bus serves."""
+    restarted = Parts(parts.folder, parts.bus)
+    await restarted.follower.restore()
+    return version(restarted, model)
+
+
+async def test_what_was_swapped_is_remembered_though_a_newer_change_fails(parts: Parts) -> None:
+    good = [await parts.bundle(share) for share in (0.25, 0.5)]
+    bad = await parts.bundle(0.75, golden_share=0.7)
+    parts.follower.follow("m", promoted(good[0], "1", 1))
+    await parts.follower.settled()
+    await parts.challengers.get("m", good[1])
+    parts.follower.follow("m", promoted(good[1], "2", 2))
+    await until(lambda: version(parts, "m") == "2", "the second version")
+    parts.follower.follow("m", promoted(bad, "3", 3))
+    await parts.follower.settled()
+    assert version(parts, "m") == "2"
+    assert await remembered(parts, "m") == "2"
+
+
+async def test_who_stops_writes_down_what_was_applied(parts: Parts) -> None:
+    refs = [await parts.bundle(share) for share in (0.25, 0.5)]
+    parts.follower.follow("m", promoted(refs[0], "1", 1))
+    await parts.follower.settled()
+    parts.follower.follow("m", promoted(refs[1], "2", 2))
+    await until(lambda: version(parts, "m") == "2", "the second version")
+    await parts.follower.stop()
+    assert await remembered(parts, "m") == "2"
+
+
+async def test_who_has_stopped_follows_nothing(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    await parts.challengers.get("m", ref)
+    await parts.follower.stop()
+    parts.follower.follow("m", promoted(ref, "1", 1))
+    assert version(parts, "m") is None
+
+
+async def test_a_swap_is_told_after_the_requests_that_wait(parts: Parts) -> None:
+    ref = await parts.bundle(0.25)
+    await parts.challengers.get("m", ref)
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        parts.follower.follow("m", promoted(ref, "1", 1).model_copy(update={"request_id": "r"}))
+        assert version(parts, "m") == "1", "served in the call that brought the news"
+        assert not lines
+        await parts.reported(ModelServing, 1)
+    (said,) = [line for line in lines if line["event"] == "serving"]
+    assert (said["model"], said["version"], said["request_id"]) == ("m", "1", "r")
 
 
 async def test_a_promotion_joins_a_verification_under_way(parts: Parts, bus: SlowBus) -> None:

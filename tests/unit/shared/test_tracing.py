@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import uuid
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,10 +44,12 @@ def test_spans_of_one_request_reach_the_receiver_in_one_trace() -> None:
         tracing.record("train", "a request", began, model="heart")
         tracing.record("swap", "a request", time.time() + 3600)  # of a clock that is ahead
         tracing.record("swap", None, began)
-        wait_for("two spans", lambda: len(receiver.spans) == 2)
+        tracing.record("swap", "a request", began, datetime.fromtimestamp(began + 0.25, UTC))  # told later
+        wait_for("three spans", lambda: len(receiver.spans) == 3)
         tracing.stop()
-    train, swap = receiver.spans
+    train, swap, told = receiver.spans
     assert train.trace == swap.trace == f"{trace_id('a request'):032x}"
     assert (train.name, train.service, train.attributes["baton.model"]) == ("train", "baton-test", "heart")
     assert abs(train.started - began) < 0.001
     assert swap.ended >= swap.started
+    assert abs(told.ended - told.started - 0.25) < 0.001
