@@ -6,7 +6,6 @@ it leaves whole batches only; artifacts that it copied in vain are found again a
 
 import multiprocessing
 import os
-import signal
 import threading
 import uuid
 from collections.abc import Iterator
@@ -89,7 +88,6 @@ _work: Work
 def start(work: Work) -> None:
     """Make this process ready for batches; it ends when the migration's process does, however that ends."""
     global _work  # noqa: PLW0603 - a process of the pool has one
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the migration's to hear, which lets batches end
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -1,12 +1,29 @@
 """Batches carried out side by side, a few at a time, so that memory does not grow with the store."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 
 from cli.migrate.batch import Batch, Outcome, Work, carry_out, start
 from shared.errors import BatonError
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Have processes that begin meanwhile never hear Ctrl-C, not even before their first line; this one hears it later.
+
+    It is the migration's to hear, which lets batches end; Python would say where each process was.
+    """
+    resource_tracker.ensure_running()  # whose own start would have Ctrl-C heard again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Pool:
@@ -29,7 +46,8 @@ class Pool:
         waiting: set[Future[Outcome]] = set()
         try:
             for batch in batches:
-                waiting.add(self._executor.submit(carry_out, batch))
+                with deaf():  # this may begin a process
+                    waiting.add(self._executor.submit(carry_out, batch))
                 if len(waiting) > 2 * self._processes:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in done)
