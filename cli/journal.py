@@ -9,6 +9,7 @@ from shared.bus import NatsBus
 from shared.errors import UnreachableError
 from shared.event import Event, Stream
 from shared.follow import Received, follow, last_sequence
+from shared.tasks import end
 
 Found = TypeVar("Found")
 
@@ -56,6 +57,4 @@ async def keeping_journal(bus: NatsBus, model: str) -> AsyncIterator[Journal]:
     try:
         yield journal
     finally:
-        for writer in writers:
-            writer.cancel()
-        await asyncio.gather(*writers, return_exceptions=True)
+        await end(writers)

@@ -14,6 +14,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import ConsumerInfo
 from nats.js.errors import NotFoundError
 
+from shared.tasks import together
 from shared.telemetry import logger
 
 POLL_S = 0.02
@@ -29,9 +30,7 @@ async def keep_alive(subscribers: Sequence[PullStreamSubscriber], interval_s: fl
 
     A consumer made anew delivers by its own policy from the beginning: handlers must ignore what they know already.
     """
-    async with asyncio.TaskGroup() as tasks:
-        for subscriber in subscribers:
-            tasks.create_task(_keep(subscriber, interval_s))
+    await together(*(_keep(subscriber, interval_s) for subscriber in subscribers))
 
 
 async def _keep(subscriber: PullStreamSubscriber, interval_s: float) -> None:

@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from shared.errors import SettingsError, UnauthorizedError
+from shared.tasks import end
 from shared.telemetry import logger
 
 LINE = re.compile(r"([\w.@-]{1,100}):([0-9a-f]{64})", re.ASCII)
@@ -85,8 +86,7 @@ class Keys:
         try:
             yield
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await end([following])
 
     async def _follow(self) -> None:
         while True:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +22,6 @@ from shared.event import Event
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
 from shared.tls import nats_context
-
-CANCELLED_S = 0.5
 
 log = logger(__name__)
 
@@ -64,15 +62,6 @@ def end_on_failure(task: "asyncio.Task[None]") -> None:
     if not task.cancelled() and (error := task.exception()):
         log.critical("ending, for something that nobody foresaw", exc_info=error)
         os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def end(tasks: "Collection[asyncio.Task[None]]") -> None:
-    """Cancel tasks and wait for them, again and again: before Python 3.12, nats-py's `wait_for` can swallow one."""
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=CANCELLED_S)
 
 
 def document_publishes(broker: NatsBroker, events: Iterable[type[Event]]) -> None:

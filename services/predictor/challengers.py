@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from services.predictor.cache import Cache
 from shared.bus import Bus
 from shared.events import BundleRef
+from shared.tasks import end
 from shared.verification import VerifiedModel
 
 PREFETCHES = 4  # at once: fewer than the verifier has places, for a promotion must find one
@@ -71,10 +72,7 @@ class Challengers:
 
     async def stop(self) -> None:
         """Leave what is not at hand yet."""
-        begun = [*self._begun]
-        for task in begun:
-            task.cancel()
-        await asyncio.gather(*begun, return_exceptions=True)
+        await end(self._begun)
 
 
 def _drop_failed(kept: Kept, digest: str, task: "asyncio.Task[VerifiedModel]") -> None:

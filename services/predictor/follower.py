@@ -13,6 +13,7 @@ from services.predictor.scribe import Change, Scribe
 from services.predictor.slot import Champion, Order, Slot, Slots
 from shared.errors import BundleError
 from shared.events import ModelPromoted, ModelWithdrawn
+from shared.tasks import end
 from shared.telemetry import about, logger
 from shared.verification import VerifiedModel
 
@@ -126,9 +127,7 @@ class Follower:
     async def stop(self) -> None:
         """Leave what is not applied yet to the next start; what is, is written down for it."""
         self._stopping = True
-        for task in self._applying:
-            task.cancel()
-        await asyncio.gather(*self._applying, return_exceptions=True)
+        await end(self._applying)
         await self._scribe.stop()
 
     def _begin(self, model: str, change: Change, attempt: int) -> asyncio.Task[None]:

@@ -34,6 +34,7 @@ from shared.errors import ForbiddenError, UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
 from shared.service import document_publishes, end_on_failure, make_broker, start_broker, stop_broker
 from shared.streams import prepare
+from shared.tasks import end, together
 from shared.telemetry import logger
 from shared.verification import verify
 
@@ -98,8 +99,7 @@ class Worker:
         try:
             yield
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            await end([following])
             await stop_broker(self.broker)
             await self._follower.stop()
             await self._bus.close()
@@ -109,15 +109,20 @@ class Worker:
     async def _follow(self, seat: seats.Seat) -> None:
         await self._connect(seat)
         pulling = [found for found in self.broker.subscribers if isinstance(found, PullStreamSubscriber)]
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(keep_alive(pulling))
-            tasks.create_task(self._reporter.run())
-            tasks.create_task(beat(self._bus, self.slots, self.settings, seat.index))
-            await caught_up(self._champions)
-            await self._follower.settled()
-            _say_ready(seat)
-            self._link = "connected"
-            log.info("following", worker=seat.index, served=self.slots.served)
+        await together(
+            keep_alive(pulling),
+            self._reporter.run(),
+            beat(self._bus, self.slots, self.settings, seat.index),
+            self._catch_up(seat),
+        )
+
+    async def _catch_up(self, seat: seats.Seat) -> None:
+        """Say that this worker is ready once it has applied what the bus holds."""
+        await caught_up(self._champions)
+        await self._follower.settled()
+        _say_ready(seat)
+        self._link = "connected"
+        log.info("following", worker=seat.index, served=self.slots.served)
 
     async def _connect(self, seat: seats.Seat) -> None:
         """Connect and subscribe, however long it takes; what the cache remembered is served meanwhile."""

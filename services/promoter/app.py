@@ -44,9 +44,10 @@ from shared.consumers import keep_alive
 from shared.events import ChampionWanted, ModelPromoted, ModelWithdrawn, PromotionDecided
 from shared.keys import Keys
 from shared.registry import Registry
-from shared.service import asyncapi, document_publishes, end, end_on_failure, make_broker, start_broker, stop_broker
+from shared.service import asyncapi, document_publishes, end_on_failure, make_broker, start_broker, stop_broker
 from shared.settings import ServiceSettings, load
 from shared.streams import prepare
+from shared.tasks import end
 from shared.tracing import tracing
 
 START_DEADLINE_S = 60.0

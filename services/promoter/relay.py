@@ -20,7 +20,7 @@ from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
 from shared.faults import point
-from shared.service import end
+from shared.tasks import end
 from shared.telemetry import about, logger
 from shared.tracing import tracing
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cli.demo import load
 from shared.bus import NatsBus
-from shared.service import end
+from shared.tasks import end
 from tests.chaos import checks, witness
 from tests.chaos.evidence import Evidence
 from tests.chaos.journal import Journal

@@ -14,6 +14,7 @@ import pytest
 
 from services.promoter.bundling.bundler import ROOT, run_child
 from services.promoter.bundling.child import Job, Outcome
+from shared.tasks import end
 from tests.processes import pid_is_alive
 from tests.servers import wait_for
 
@@ -101,7 +102,6 @@ def test_it_ends_with_the_promoter(tmp_path: Path) -> None:
 async def test_a_cancelled_bundling_leaves_no_child(tmp_path: Path) -> None:
     running = asyncio.create_task(outcome(tmp_path, Calls(os.system, f"echo $$ > {tmp_path}/pid; sleep 600")))
     await asyncio.to_thread(wait_for, "the model to be opened", (tmp_path / "pid").exists)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await end([running])
     pid = int((tmp_path / "pid").read_text())
     await asyncio.to_thread(wait_for, "the child to end", lambda: not pid_is_alive(pid), 10)

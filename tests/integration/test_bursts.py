@@ -27,6 +27,7 @@ from shared.events import ModelPromoted
 from shared.follow import follow
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
+from shared.tasks import end
 from tests.integration.kit import Versions, new_model, promoter
 from tests.integration.predictors import Predictor, predictor_process
 from tests.integration.scene import Scene
@@ -60,8 +61,7 @@ async def relaying(database_url: str, versions: Versions) -> AsyncIterator[Relay
         try:
             yield
         finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+            await end([running])
 
     yield relay
     database.close()

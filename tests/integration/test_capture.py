@@ -26,6 +26,7 @@ from shared.bus import NatsBus
 from shared.errors import PromotionConflictError, RegistryError
 from shared.events import ModelPromoted, ModelRejected, ModelWithdrawn, PromotionDecided
 from shared.registry import Registry
+from shared.tasks import end
 from shared.versions import TAG_REQUEST
 from tests.integration.kit import Ear, Versions, listening_to, new_model
 
@@ -72,8 +73,7 @@ def new_relay(
 async def relay(new_relay: Callable[[], Relay]) -> AsyncIterator[None]:
     running = asyncio.create_task(new_relay().run())
     yield
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    await end([running])
 
 
 @pytest.fixture
@@ -252,8 +252,7 @@ async def test_a_relay_that_died_before_its_note_publishes_nothing_twice(
             versions.client.set_registered_model_alias(versions.model, "champion", version)
         running = asyncio.create_task(new_relay().run())
         await until("the changes to be published", published)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])
         erase(database_url, versions.model)
         both = both[1:]  # nothing new the second time
     info = await bus.js.stream_info("CHAMPIONS", subjects_filter=ModelPromoted.subject(versions.model))

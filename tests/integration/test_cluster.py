@@ -19,9 +19,9 @@ from shared.bus import NatsBus
 from shared.errors import ForbiddenError
 from shared.event import Stream
 from shared.events import PromotionRequested, TrainRequested
-from shared.service import end
 from shared.settings import BusSettings
 from shared.streams import ALL, declare_all, declare_when_reachable
+from shared.tasks import end
 from tests.certificates import Authority
 from tests.chaos.journal import Journal
 from tests.chaos.promotions import Promotions

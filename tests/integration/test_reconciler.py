@@ -28,6 +28,7 @@ from shared.event import Stream
 from shared.events import ChampionWanted, ModelPromoted, PredictorAlive
 from shared.settings import BusSettings
 from shared.streams import declare_when_reachable
+from shared.tasks import end
 from tests.integration.kit import Versions, new_model
 from tests.integration.predictors import predictor_process
 from tests.servers import free_port, nats_server
@@ -73,8 +74,7 @@ async def relaying(bus: NatsBus, database: Database, versions: Versions) -> Asyn
     try:
         yield
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        await end([running])
 
 
 async def promoted(bus: NatsBus, model: str, generation: int) -> ModelPromoted:

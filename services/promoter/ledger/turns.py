@@ -13,6 +13,7 @@ from psycopg2.extras import RealDictCursor
 
 from services.promoter.ledger.database import Database
 from shared.errors import UnreachableError
+from shared.tasks import end
 from shared.telemetry import logger
 
 LEASE_S = 10.0
@@ -46,8 +47,7 @@ class Turns:
         try:
             yield
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await end([renewing])
             await self._give_back(model, holder)
 
     async def _renew(self, model: str, holder: str) -> None:

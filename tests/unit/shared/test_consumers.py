@@ -8,7 +8,7 @@ import pytest
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 
 from shared import consumers
-from shared.service import end
+from shared.tasks import end
 
 
 class Stranded:
@@ -40,3 +40,22 @@ async def test_a_consumer_that_cannot_be_made_anew_holds_up_no_other(monkeypatch
             await second.is_anew.wait()
     finally:
         await end([keeping])
+
+
+async def test_keeping_ends_also_where_an_answer_comes_as_it_is_cancelled() -> None:
+    """Python before 3.12 then takes the answer and forgets the cancel; a promoter did not stop for it."""
+    asked: list[asyncio.Future[None]] = []
+    subscriber = Stranded(answers=True)
+
+    async def consumer_info() -> None:
+        asked.append(asyncio.get_running_loop().create_future())
+        await asyncio.wait_for(asked[-1], 60)
+
+    subscriber.subscription = SimpleNamespace(consumer_info=consumer_info)
+    keeping = asyncio.create_task(consumers.keep_alive(cast("list[PullStreamSubscriber]", [subscriber]), 0.01))
+    async with asyncio.timeout(10):
+        while not asked:
+            await asyncio.sleep(0)
+        asked[0].set_result(None)
+        await end([keeping])
+    assert keeping.cancelled()

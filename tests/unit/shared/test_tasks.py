@@ -1,0 +1,88 @@
+"""Tasks that run for ever, and how they end."""
+
+import asyncio
+import gc
+from typing import Any
+
+import pytest
+
+from shared.tasks import end, together
+
+
+class Stubborn:
+    """Work that goes on after as many cancels as it swallows."""
+
+    def __init__(self, swallows: int) -> None:
+        self.cancels = 0
+        self.begun = asyncio.Event()
+        self._swallows = swallows
+
+    async def run(self) -> None:
+        while True:
+            try:
+                self.begun.set()
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                self.cancels += 1
+                if self.cancels > self._swallows:
+                    raise
+
+
+async def fail() -> None:
+    raise LookupError("lost")
+
+
+async def nothing() -> None:
+    pass
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.tasks.CANCELLED_S", 0.01)
+
+
+async def test_what_swallows_a_cancel_is_cancelled_again() -> None:
+    work = Stubborn(2)
+    task = asyncio.create_task(work.run())
+    await work.begun.wait()
+    async with asyncio.timeout(10):
+        await end([task])
+    assert (task.cancelled(), work.cancels) == (True, 3)
+
+
+async def test_what_runs_together_hands_on_every_cancel() -> None:
+    works = [Stubborn(0), Stubborn(2)]
+    task = asyncio.create_task(together(*(work.run() for work in works)))
+    await asyncio.gather(*(work.begun.wait() for work in works))
+    async with asyncio.timeout(10):
+        await end([task])
+    assert (task.cancelled(), [work.cancels for work in works]) == (True, [1, 3])
+
+
+async def test_what_one_fails_of_is_raised_and_ends_the_others() -> None:
+    work = Stubborn(1)
+
+    async def fail_later() -> None:
+        await work.begun.wait()
+        await fail()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(LookupError, match="lost"):
+            await together(work.run(), fail_later())
+    assert work.cancels == 2
+
+
+async def test_what_comes_to_an_end_by_itself_waits_for_the_others() -> None:
+    async with asyncio.timeout(10):
+        await together(nothing(), nothing())
+
+
+async def test_nobody_complains_of_what_is_ended_after_it_failed() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    await end([task])
+    del task
+    gc.collect()
+    assert complaints == []
