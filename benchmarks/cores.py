@@ -15,18 +15,17 @@ UNBOUND = Path("/sys/devices/virtual/workqueue/cpumask")  # where the kernel doe
 
 
 @contextmanager
-def cleared(core: int = SERVER_CORE) -> Iterator[None]:
-    """Keep the kernel's threads off a core where that may be done, and let them return afterwards.
+def cleared(core: int = SERVER_CORE) -> Iterator[str]:
+    """Keep the kernel's threads off a core where that may be done, and let them return afterwards; say what was done.
 
     What databases write to the disk, for one, is written by these: milliseconds at a time, and on any core.
     """
     allowed = dict(kernel_threads())
     mask = _unbound()
     try:
-        for thread, cores in allowed.items():
-            _place(thread, cores - {core})
+        moved = [_place(thread, cores - {core}) for thread, cores in allowed.items()]
         _bind(mask & ~(1 << core))
-        yield
+        yield "the kernel's threads off the server's core" if any(moved) else "the kernel's threads where they were"
     finally:
         _bind(mask)
         for thread, cores in allowed.items():
@@ -34,20 +33,20 @@ def cleared(core: int = SERVER_CORE) -> Iterator[None]:
 
 
 @contextmanager
-def awake() -> Iterator[None]:
-    """Keep idle cores from falling asleep where that may be asked for: to wake up takes a virtual one 20 us or more.
+def awake() -> Iterator[str]:
+    """Keep idle cores from falling asleep where that may be asked for; say whether they are.
 
-    That is a fifth of an answer, it is nobody's work, and a server that is asked again and again without
-    pause sleeps after each answer.
+    To wake up takes a virtual one 20 us or more. That is a fifth of an answer, it is nobody's work, and a server that
+    is asked again and again without pause sleeps after each answer.
     """
     try:
         asked = LATENCY.open("wb", buffering=0)
     except OSError:
-        yield
+        yield "idle cores asleep"
         return
     with asked:  # as long as it is open
         asked.write(struct.pack("i", 0))
-        yield
+        yield "idle cores awake"
 
 
 def kernel_threads() -> Iterator[tuple[int, set[int]]]:
@@ -59,9 +58,11 @@ def kernel_threads() -> Iterator[tuple[int, set[int]]]:
                 yield process.pid, os.sched_getaffinity(process.pid)
 
 
-def _place(thread: int, cores: set[int]) -> None:
+def _place(thread: int, cores: set[int]) -> bool:
     with suppress(OSError, ValueError):  # not ours to move, bound to its core, or gone
         os.sched_setaffinity(thread, cores)
+        return True
+    return False
 
 
 def _unbound() -> int:

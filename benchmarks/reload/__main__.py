@@ -143,7 +143,7 @@ async def measure(of: Subject, asked: argparse.Namespace) -> list[Row]:
 
 
 def cases(of: Subject, asked: argparse.Namespace) -> Iterator[tuple[str, str, int]]:
-    """Yield how requests arrive, what is promoted, and how often; what is `fresh` takes long, and is measured once."""
+    """Yield how requests arrive, what is promoted, and how often; `fresh` for one way to arrive, for it takes long."""
     promotions = asked.promotions * (PEER if of.system == "mlserver" else 1)
     for arrivals in asked.arrivals:
         yield arrivals, "again", max(2, round(promotions))
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--arrivals", nargs="+", choices=list(ARRIVALS), default=list(ARRIVALS))
     parser.add_argument("--sync", default=ALWAYS)
     asked, report = parser.parse_args(), Report()
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared():
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as threads:
         models = [make(model, Path(name) / model) for model in asked.models]
         for workers in asked.workers if "baton" in asked.systems else ():
             with servers(Path(name) / f"workers-{workers}", asked.sync, workers) as stack:
@@ -176,6 +176,7 @@ def main() -> None:
             for two in models:
                 report.reload += asyncio.run(of_mlserver(two, asked))
     report.machine = machine()
+    report.conditions = {"reload": threads}
     write(report)
     if any(each["failed"] or each["mismatched"] for each in report.reload if each["system"] == "baton"):
         raise SystemExit("requests failed, or answers were not of the version that they name: see above")

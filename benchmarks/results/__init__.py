@@ -17,9 +17,13 @@ Row = dict[str, Any]
 
 @dataclass
 class Report:
-    """Lines of measurements. `batch` has the form of `serving`, with 1,000 rows in each request."""
+    """Lines of measurements. `batch` has the form of `serving`, with 1,000 rows in each request.
+
+    `conditions` says of a part what was arranged on the machine for it.
+    """
 
     machine: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, str] = field(default_factory=dict)
     serving: list[Row] = field(default_factory=list)
     reload: list[Row] = field(default_factory=list)
     batch: list[Row] = field(default_factory=list)
@@ -54,6 +58,7 @@ def write(report: Report) -> Path:
     path = _file(str(report.machine.get("processor", "")))
     known = json.loads(path.read_text()) if path.exists() else {}
     whole = known | {key: value for key, value in asdict(report).items() if value or key not in known}
+    whole["conditions"] = known.get("conditions", {}) | report.conditions
     path.write_text(json.dumps(whole, indent=1) + "\n")
     path.with_suffix(".md").write_text("\n".join(_markdown(Report(**whole))) + "\n")
     return path
@@ -92,23 +97,27 @@ def _markdown(report: Report) -> Iterator[str]:
     yield f"`{json.dumps(report.machine)}`\n"
     if report.machine.get("niceness"):
         yield "**Preliminary:** other work had precedence on this machine; only a run without `nice` counts.\n"
-    for title, rows in (("Single rows", report.serving), ("1,000 rows in one request", report.batch)):
-        if rows:
-            yield f"## {title}\n"
-            yield from _table(rows)
+    for title, part in (("Single rows", "serving"), ("1,000 rows in one request", "batch")):
+        yield from _part(report, part, title)
     yield from (f"- {line}" for line in ratios(report))
     more = {
-        "Reloads": report.reload,
-        "Many models in one worker": report.many,
-        "A fleet": report.fleet,
-        "Events acknowledged before or after they are on the disk": report.fsync,
-        "From mlruns/ to a database": report.migrate,
-        "Processes that log and transition at once": report.concurrency,
+        "reload": "Reloads",
+        "many": "Many models in one worker",
+        "fleet": "A fleet",
+        "fsync": "Events acknowledged before or after they are on the disk",
+        "migrate": "From mlruns/ to a database",
+        "concurrency": "Processes that log and transition at once",
     }
-    for title, rows in more.items():
-        if rows:
-            yield f"\n## {title}\n"
-            yield from _table(rows)
+    for part, title in more.items():
+        yield from _part(report, part, title)
+
+
+def _part(report: Report, part: str, title: str) -> Iterator[str]:
+    if rows := getattr(report, part):
+        yield f"\n## {title}\n"
+        if part in report.conditions:
+            yield f"With {report.conditions[part]}.\n"
+        yield from _table(rows)
 
 
 def _table(rows: list[Row]) -> Iterator[str]:

@@ -4,12 +4,13 @@ import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
+from time import thread_time
 from typing import Any
 
 import numpy as np
 import pytest
 
-from shared.bundle import GOLDEN, Golden, Manifest, file_digest, unpack, write
+from shared.bundle import GOLDEN, Columns, Golden, Manifest, file_digest, unpack, write
 from shared.errors import BundleError
 from shared.runtime import Prediction
 from shared.runtime.onnx import OnnxRuntime
@@ -59,6 +60,22 @@ def test_what_was_packed_passes(tmp_path: Path) -> None:
     assert verified.manifest == manifest
     assert verified.load_ms > 0
     assert verified.verify_ms > 0
+
+
+def test_a_row_is_timed_alone_for_among_others_it_may_take_much_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = OnnxRuntime.predict
+
+    def slow_to_begin(self: OnnxRuntime, columns: Columns) -> Prediction:
+        ends = thread_time() + 0.002
+        while thread_time() < ends:
+            pass
+        return predict(self, columns)
+
+    monkeypatch.setattr(OnnxRuntime, "predict", slow_to_begin)
+    manifest = packed(tmp_path / "bundle.tar")
+    assert verify(tmp_path / "bundle.tar", tmp_path / "model", manifest.digest()).row_s >= 0.002
 
 
 @pytest.mark.parametrize(

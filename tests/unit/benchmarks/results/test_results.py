@@ -42,6 +42,14 @@ def test_another_processor_has_a_file_of_its_own(folder: Path) -> None:
     )
 
 
+def test_what_was_arranged_for_a_part_stands_above_its_lines(folder: Path) -> None:
+    write(Report(conditions={"reload": "idle cores awake"}, reload=[{"system": "baton"}]))
+    path = write(Report(conditions={"serving": "idle cores asleep"}, serving=[line("baton", "baton", 100)]))
+    text = path.with_suffix(".md").read_text()
+    assert "## Reloads\n\nWith idle cores awake.\n\n| system" in text
+    assert "## Single rows\n\nWith idle cores asleep.\n\n| system" in text
+
+
 def test_markdown_shows_every_part_that_has_lines(folder: Path) -> None:
     report = Report(reload=[{"system": "baton", "failed": 0}], fleet=[{"predictors": 1000}])
     text = write(report).with_suffix(".md").read_text()
