@@ -6,6 +6,7 @@ Times are those of `time.monotonic`, which all processes of a machine share.
 
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
@@ -40,14 +41,19 @@ class Outcome:
 
 
 class Connection:
-    """Asks one question after another, each when it is told to, and collects the answers."""
+    """Asks one question after another, each when it is told to, and collects the answers.
 
-    def __init__(self, port: int, requests: list[bytes], outcome: Outcome) -> None:
+    Connections that share `numbers` ask different questions.
+    """
+
+    def __init__(
+        self, port: int, requests: list[bytes], outcome: Outcome, numbers: Iterator[int] | None = None
+    ) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=SILENCE_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._requests = requests
         self._outcome = outcome
-        self._numbers = count()
+        self._numbers = numbers or count()
         self._buffer = b""
         self.lost = False
 

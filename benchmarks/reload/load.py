@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,7 +137,8 @@ def run(task: Task, until: int) -> Found:
     known, outcome = json.loads(Path(task.questions).read_text()), Outcome()
     rows = [dict(zip(known["names"], row, strict=True)) for row in known["rows"]]
     requests = [DIALECTS[task.system].request(each, task.model) for each in pieces(rows, task.rows)]
-    connections = [Connection(task.port, requests, outcome) for _ in range(task.connections)]
+    numbers = count()
+    connections = [Connection(task.port, requests, outcome, numbers) for _ in range(task.connections)]
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     with punctual():
