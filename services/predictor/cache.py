@@ -75,14 +75,16 @@ class Cache:
                 f"bundle {ref.digest} holds what this predictor cannot read: {error}", "schema"
             ) from error
 
+    def has(self, ref: BundleRef) -> bool:
+        """Return whether a bundle is on disk; that of a champion stays there once the champion is remembered."""
+        return (self._bundles / _file_name(ref.digest)).exists()
+
     async def keep(self, ref: BundleRef, bus: Bus) -> None:
         """Have the bundle of a champion on disk, for the next start: as a challenger, in memory, it may be evicted.
 
-        To be called once the champion is remembered, for then nobody evicts it. Raise `BundleError`.
+        Raise `BundleError`.
         """
-        archive = self._bundles / _file_name(ref.digest)
-        if not await asyncio.to_thread(archive.exists):
-            await self._download(ref, archive, bus)
+        await self._download(ref, self._bundles / _file_name(ref.digest), bus)
 
     async def _cached(self, archive: Path, digest: str) -> VerifiedModel:
         """Return a bundle from the cache; raise `FileNotFoundError` if it is not there or damaged."""

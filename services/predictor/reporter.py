@@ -42,7 +42,10 @@ class Reporter:
 
         `swap_ms` is None where nothing was swapped: after a restart, and for whoever asked first.
         """
-        self._soon(partial(self._note_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms))
+        self._soon(
+            partial(self._count_serving, promoted, champion, prefetched=prefetched, is_swap=swap_ms is not None),
+            partial(self._say_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
+        )
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
@@ -65,10 +68,20 @@ class Reporter:
             except (BatonError, NatsError) as error:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
-    def _soon(self, note: Callable[[], None]) -> None:
-        asyncio.get_running_loop().call_later(REST_S, note)
+    def _soon(self, *notes: Callable[[], None]) -> None:
+        """Take notes, with a rest before each."""
+        for number, note in enumerate(notes, 1):
+            asyncio.get_running_loop().call_later(number * REST_S, note)
 
-    def _note_serving(
+    def _count_serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, is_swap: bool) -> None:
+        if is_swap:
+            self._meters.swapped(champion, promoted, prefetched=prefetched)
+            about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
+            tracing.record("swap", promoted.request_id, promoted.committed_at, champion.since, **about)
+        else:
+            self._meters.serves(champion.model, champion.generation)
+
+    def _say_serving(
         self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None
     ) -> None:
         report = ModelServing(
@@ -79,11 +92,6 @@ class Reporter:
             swap_ms=swap_ms or 0.0,
             delay_ms=(champion.since - promoted.committed_at).total_seconds() * 1e3,
         )
-        self._meters.serves(champion.model, champion.generation)
-        if swap_ms is not None:
-            self._meters.swapped(champion, promoted, prefetched=prefetched)
-            about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
-            tracing.record("swap", promoted.request_id, promoted.committed_at, champion.since, **about)
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 

@@ -54,15 +54,17 @@ class Scribe:
             async with asyncio.timeout(REST_S):
                 await self._stopping.wait()
         async with self._pens[model]:  # in order: what was applied last is written last
-            await self._remember(model, self._applied[model][0])
-        if served and not self._stopping.is_set():
+            is_on_disk = await asyncio.to_thread(self._remember, model, self._applied[model][0], served)
+        if served and not is_on_disk and not self._stopping.is_set():
             await self._challengers.begin(self._keep(model, served))
 
-    async def _remember(self, model: str, change: Change) -> None:
+    def _remember(self, model: str, change: Change, served: ModelPromoted | None) -> bool:
+        """Write a change down; then nobody evicts its bundle any more: return whether what is served is there."""
         try:
-            await asyncio.to_thread(self._cache.remember, model, change)
+            self._cache.remember(model, change)
         except OSError:  # a full disk must not keep a champion from serving
             log.exception("champion is served but not remembered for the next start", model=model)
+        return served is not None and self._cache.has(served.bundle)
 
     async def _keep(self, model: str, promoted: ModelPromoted) -> None:
         """Have the bundle on disk; it may have to be fetched anew, for which no newer change waits."""
