@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Lifespan
 
 from services.predictor.executor import Executor
@@ -52,13 +53,13 @@ def make_api(
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
     state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
+    alone = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
+    only_post = [Route(path, _of_front, methods=["POST"]) for path in alone]  # other methods get a 405
     rest = Starlette(
-        routes=[*openapi.routes(), *metadata.routes(), *state.routes()],
+        routes=[*openapi.routes(), *metadata.routes(), *state.routes(), *only_post],
         exception_handlers={BatonError: _refused, HTTPException: _missing},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
-
-    alone = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
 
     @lru_cache(PATHS)
     def find(raw: bytes) -> Target | None:
@@ -75,6 +76,10 @@ def make_api(
 
     guarded = Guard(rest, keys, lambda scope: scope["path"] in OPEN, _refused) if keys else rest
     return Front(find, slots, executor, gate, meters, settings=settings, keys=keys, load=load, rest=guarded)
+
+
+async def _of_front(_: Request) -> Response:
+    raise NotImplementedError("`Front` answers predictions")
 
 
 async def _refused(request: Request, error: BatonError) -> Response:

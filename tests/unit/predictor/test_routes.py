@@ -241,8 +241,14 @@ async def test_columns_in_a_list_out(predictor: Predictor, tmp_path: Path) -> No
 
 async def test_what_is_no_route(predictor: Predictor) -> None:
     assert (await predictor.client.get("/nothing")).json() == {"detail": "Not Found"}
-    assert (await predictor.client.get("/predict")).status_code == 404
     assert (await predictor.client.post("/models/x")).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/predict", "/invocations"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
+async def test_predictions_take_no_other_method_than_post(predictor: Predictor, method: str, path: str) -> None:
+    answer = await predictor.client.request(method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 async def test_more_requests_than_are_taken_are_shed(predictor: Predictor, tmp_path: Path) -> None:
