@@ -1,6 +1,7 @@
-"""Tasks that run for ever, and how they end: before Python 3.12, `asyncio.wait_for` (so nats-py) can swallow a cancel.
+"""Tasks that run for ever, and how they end: to cancel them once is not enough.
 
-It does when the answer has come in the same turn of the loop; the task then goes on as if nobody had asked it to end.
+Before Python 3.12 `asyncio.wait_for`, and so nats-py, swallows a cancel that comes in the same turn of the loop as the
+answer; the task then goes on as if nobody had asked it to end.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ CANCELLED_S = 0.5
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait for them, again and again until they are done; what they fail of is not raised.
 
-    Whoever cancels this has them cancelled once more, and waits as well.
+    So what they clean up, too, is cancelled where it takes longer than half a second. Whoever cancels this has them
+    cancelled once more, and waits as well.
     """
     ending = pending = {*tasks}
     cancelled: asyncio.CancelledError | None = None
@@ -34,10 +36,25 @@ async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
 async def together(*works: Coroutine[Any, Any, None]) -> None:
     """Run works side by side until all are done; what one fails of is raised, and ends the others.
 
-    Unlike a `TaskGroup`, which cancels its tasks once, this does so until they are done.
+    Unlike a `TaskGroup`, which cancels its tasks once, this does so until they are done; and one that ends as if it had
+    been cancelled, though nobody did, has failed: `RuntimeError`.
     """
-    tasks = [asyncio.create_task(work) for work in works]
+    if not works:
+        return
+    tasks = [asyncio.create_task(_uncancelled(work)) for work in works]
     try:
-        await asyncio.gather(*tasks)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     finally:
         await end(tasks)
+    for task in done:
+        task.result()
+
+
+async def _uncancelled(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            raise RuntimeError("a task that nobody cancelled says that it was") from error
+        raise

@@ -43,13 +43,13 @@ class Reporter:
         `swap_ms` is None where nothing was swapped: after a restart, and for whoever asked first.
         """
         self._soon(
-            partial(self._count_serving, promoted, champion, prefetched=prefetched, is_swap=swap_ms is not None),
+            partial(self._count_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
             partial(self._say_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
         )
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
-        self._soon(partial(self._note_rejected, promoted, model, error))
+        self._soon(partial(self._meters.rejected, error.check), partial(self._say_rejected, promoted, model, error))
 
     def known(self, model: str, promoted: ModelPromoted) -> None:
         """Note that a champion is loaded as soon as somebody asks for it."""
@@ -68,13 +68,16 @@ class Reporter:
             except (BatonError, NatsError) as error:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
-    def _soon(self, *notes: Callable[[], None]) -> None:
-        """Take notes, with a rest before each."""
-        for number, note in enumerate(notes, 1):
-            asyncio.get_running_loop().call_later(number * REST_S, note)
+    def _soon(self, count: Callable[[], None], say: Callable[[], None]) -> None:
+        """Count and say something, with a rest before each: of two changes what comes first is said first."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(REST_S, count)
+        loop.call_later(2 * REST_S, say)
 
-    def _count_serving(self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, is_swap: bool) -> None:
-        if is_swap:
+    def _count_serving(
+        self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None
+    ) -> None:
+        if swap_ms is not None:
             self._meters.swapped(champion, promoted, prefetched=prefetched)
             about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
             tracing.record("swap", promoted.request_id, promoted.committed_at, champion.since, **about)
@@ -95,9 +98,8 @@ class Reporter:
         log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 
-    def _note_rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
+    def _say_rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         report = ModelRejected(**self._about(promoted), check=error.check, message=str(error)[:LONGEST_MESSAGE])
-        self._meters.rejected(error.check)
         log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
         self._queue.put_nowait((model, report))
 

@@ -54,17 +54,19 @@ class Scribe:
             async with asyncio.timeout(REST_S):
                 await self._stopping.wait()
         async with self._pens[model]:  # in order: what was applied last is written last
-            is_on_disk = await asyncio.to_thread(self._remember, model, self._applied[model][0], served)
-        if served and not is_on_disk and not self._stopping.is_set():
+            last, _ = self._applied[model]
+            is_on_disk = await asyncio.to_thread(self._remember, model, last)
+        if served is last and not is_on_disk and not self._stopping.is_set():
             await self._challengers.begin(self._keep(model, served))
 
-    def _remember(self, model: str, change: Change, served: ModelPromoted | None) -> bool:
-        """Write a change down; then nobody evicts its bundle any more: return whether what is served is there."""
+    def _remember(self, model: str, change: Change) -> bool:
+        """Write a change down; then nobody evicts its bundle any more: return whether that is there, if it has one."""
         try:
             self._cache.remember(model, change)
+            return isinstance(change, ModelPromoted) and self._cache.has(change.bundle)
         except OSError:  # a full disk must not keep a champion from serving
             log.exception("champion is served but not remembered for the next start", model=model)
-        return served is not None and self._cache.has(served.bundle)
+            return False
 
     async def _keep(self, model: str, promoted: ModelPromoted) -> None:
         """Have the bundle on disk; it may have to be fetched anew, for which no newer change waits."""

@@ -59,6 +59,39 @@ async def test_what_runs_together_hands_on_every_cancel() -> None:
     assert (task.cancelled(), [work.cancels for work in works]) == (True, [1, 3])
 
 
+async def test_what_runs_together_ends_also_if_it_is_cancelled_only_once() -> None:
+    works = [Stubborn(1), Stubborn(2)]
+    task = asyncio.create_task(together(*(work.run() for work in works)))
+    await asyncio.gather(*(work.begun.wait() for work in works))
+    task.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait([task])
+    assert (task.cancelled(), [work.cancels for work in works]) == (True, [2, 3])
+
+
+async def test_whoever_waits_for_an_end_is_cancelled_after_it() -> None:
+    work = Stubborn(3)
+    task = asyncio.create_task(work.run())
+    await work.begun.wait()
+    ending = asyncio.create_task(end([task]))
+    await asyncio.sleep(0)
+    ending.cancel()
+    async with asyncio.timeout(10):
+        await asyncio.wait([ending])
+    assert (ending.cancelled(), task.cancelled(), work.cancels) == (True, True, 4)
+
+
+async def test_a_work_that_ends_as_if_somebody_had_cancelled_it_has_failed() -> None:
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    work = Stubborn(0)
+    async with asyncio.timeout(10):
+        with pytest.raises(RuntimeError, match="nobody cancelled"):
+            await together(work.run(), give_up())
+    assert work.cancels == 1
+
+
 async def test_what_one_fails_of_is_raised_and_ends_the_others() -> None:
     work = Stubborn(1)
 
