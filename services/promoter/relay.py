@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any
@@ -18,6 +19,7 @@ from services.promoter.listener import Listener, listening
 from services.promoter.meters import Meters
 from shared.bus import Bus
 from shared.errors import BatonError, BundleError, PromotionConflictError
+from shared.event import Event
 from shared.events import BundleRef, ChampionEvent, ModelPromoted, ModelRejected, ModelWithdrawn
 from shared.faults import point
 from shared.tasks import end
@@ -32,6 +34,21 @@ MOST_DOUBLINGS = 10
 Upkeep = Callable[[], Coroutine[Any, Any, None]]  # what only the one that relays does beside, for ever
 
 log = logger(__name__)
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last event on a subject, None if there is none, and its sequence in the stream."""
+
+    sequence: int
+    event: Event | None
+
+    def is_as_new_as(self, event: ChampionEvent) -> bool:
+        """Return whether this is the event, or one that came after it."""
+        last = self.event
+        if not isinstance(last, ChampionEvent):
+            return False
+        return last.ledger == event.ledger and last.generation >= event.generation
 
 
 class Relay:
@@ -58,7 +75,7 @@ class Relay:
         self._waiting: dict[str, str] = {}  # why a model's changes are not on the bus yet
         self._drains: dict[str, asyncio.Task[None]] = {}
         self._failures: dict[str, int] = {}
-        self._last: dict[tuple[type[ChampionEvent], str], int] = {}  # sequence of the last event on a subject
+        self._last: dict[tuple[type[ChampionEvent], str], Last] = {}
 
     async def run(self) -> None:
         """Relay until cancelled, across restarts of PostgreSQL and NATS."""
@@ -135,12 +152,12 @@ class Relay:
         while not await self._is_published(event, change.model):
             try:
                 receipt = await self._bus.publish(
-                    event, change.model, event_id=change.id, expected_last=self._last[subject]
+                    event, change.model, event_id=change.id, expected_last=self._last[subject].sequence
                 )
             except PromotionConflictError:  # the subject has moved on: look at it again
                 del self._last[subject]
                 continue
-            self._last[subject] = receipt.sequence
+            self._last[subject] = Last(receipt.sequence, event)
             break
         log.info(event.type, model=change.model, version=change.version, generation=change.generation)
 
@@ -156,18 +173,16 @@ class Relay:
         return bundle
 
     async def _is_published(self, event: ChampionEvent, model: str) -> bool:
-        """Look at the subject's last event where its sequence is not known; True if that is as new as this one.
+        """Return whether the subject's last event is as new as this one.
 
-        Message ids are remembered for minutes only; the sequence keeps a change from being published twice for ever.
+        It is looked at where it is not known, and where it is known to be as new: who restored the bus may have lost
+        it. Message ids are remembered for minutes only; the sequence keeps a change from being published twice for
+        ever.
         """
         subject = (type(event), model)
-        if subject in self._last:
-            return False
-        found = await self._bus.last(type(event), model)
-        self._last[subject], last = found or (0, None)
-        if not isinstance(last, ChampionEvent):
-            return False
-        return last.ledger == event.ledger and last.generation >= event.generation
+        if subject not in self._last or self._last[subject].is_as_new_as(event):
+            self._last[subject] = Last(*(await self._bus.last(type(event), model) or (0, None)))
+        return self._last[subject].is_as_new_as(event)
 
 
 def _lines_about(change: Change) -> AbstractContextManager[Any]:

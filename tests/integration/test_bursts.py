@@ -111,8 +111,9 @@ async def test_a_burst_while_nats_is_down_arrives_in_order_and_once(
     assert [event.generation for event in heard] == list(range(1, CHANGES + 1))
 
 
+@pytest.mark.parametrize("forgotten", [1, 3], ids=["the relay died before its note", "the database lost three notes"])
 async def test_a_relay_that_was_away_for_longer_than_ids_are_remembered_publishes_each_once(
-    database_url: str, relaying: Relaying, versions: Versions, tmp_path: Path
+    database_url: str, relaying: Relaying, versions: Versions, tmp_path: Path, forgotten: int
 ) -> None:
     both = [versions.plain(), versions.plain()]
     with nats_server(tmp_path) as url:
@@ -121,9 +122,9 @@ async def test_a_relay_that_was_away_for_longer_than_ids_are_remembered_publishe
             await remember_ids_for(bus, 1.0)
             moving = asyncio.create_task(asyncio.to_thread(move_alias, versions, both))
             async with relaying(bus):
-                await some_published(bus, versions.model)  # then the relay dies in the middle of them
+                await published(bus, versions.model, forgotten + 1)  # then the relay dies in the middle of them
             moved = await moving
-            forget_last_note(database_url, versions.model)  # as if it died between publishing and noting it
+            forget_notes(database_url, versions.model, forgotten)
             await ids_forgotten(bus)
             async with relaying(bus):
                 heard = await all_heard(bus, versions.model)
@@ -137,10 +138,10 @@ async def remember_ids_for(bus: NatsBus, seconds: float) -> None:
     await bus.js.update_stream(config)
 
 
-async def some_published(bus: NatsBus, model: str) -> None:
-    """Wait for the second change on the bus: then the first is noted, too."""
+async def published(bus: NatsBus, model: str, generation: int) -> None:
+    """Wait for a change on the bus: then all before it are noted, too."""
     async with asyncio.timeout(30):
-        while (found := await bus.last(ModelPromoted, model)) is None or generation_of(found[1]) < 2:
+        while (found := await bus.last(ModelPromoted, model)) is None or generation_of(found[1]) < generation:
             await asyncio.sleep(0.01)
 
 
@@ -149,14 +150,16 @@ def generation_of(event: Event) -> int:
     return event.generation
 
 
-def forget_last_note(database_url: str, model: str) -> None:
+def forget_notes(database_url: str, model: str, count: int) -> None:
+    """Have the database forget that the last changes were published."""
     with psycopg2.connect(database_url) as connection, connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE baton.promotions p SET published_at = NULL WHERE model = %s AND generation ="
-            " (SELECT max(generation) FROM baton.promotions WHERE model = p.model AND published_at IS NOT NULL)",
-            (model,),
+            "UPDATE baton.promotions SET published_at = NULL WHERE model = %s AND generation IN"
+            " (SELECT generation FROM baton.promotions WHERE model = %s AND published_at IS NOT NULL"
+            " ORDER BY generation DESC LIMIT %s)",
+            (model, model, count),
         )
-        assert cursor.rowcount == 1
+        assert cursor.rowcount == count
     connection.close()
 
 
