@@ -53,7 +53,7 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._requests = requests
         self._outcome = outcome
-        self._numbers = numbers or count()
+        self._numbers = count() if numbers is None else numbers
         self._buffer = b""
         self.lost = False
 

@@ -25,7 +25,7 @@ def cleared(core: int = SERVER_CORE) -> Iterator[str]:
     try:
         moved = [_place(thread, cores - {core}) for thread, cores in allowed.items()]
         _bind(mask & ~(1 << core))
-        yield "the kernel's threads off the server's core" if any(moved) else "the kernel's threads where they were"
+        yield f"{sum(moved)} of the kernel's {len(moved)} threads kept off the server's core"
     finally:
         _bind(mask)
         for thread, cores in allowed.items():
@@ -42,11 +42,11 @@ def awake() -> Iterator[str]:
     try:
         asked = LATENCY.open("wb", buffering=0)
     except OSError:
-        yield "idle cores asleep"
+        yield "idle cores free to sleep"
         return
     with asked:  # as long as it is open
         asked.write(struct.pack("i", 0))
-        yield "idle cores awake"
+        yield "idle cores kept awake"
 
 
 def kernel_threads() -> Iterator[tuple[int, set[int]]]:

@@ -1,6 +1,5 @@
 """Publishing a command and following it to its end: what the promoter decided, and what became of that."""
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +11,7 @@ from shared.event import Event, Stream, subject_token
 from shared.events import ModelRejected, ModelServing, PromotionDecided
 from shared.follow import follow, last_sequence
 from shared.patience import patiently
+from shared.tasks import within
 
 
 @dataclass
@@ -102,8 +102,7 @@ async def send(bus: NatsBus, model: str, command: Event, outcome: Outcome, wait_
     if not wait_s:
         return
     try:
-        async with asyncio.timeout(wait_s):
-            await follow_outcome(bus, model, outcome, after)
+        await within(wait_s, follow_outcome(bus, model, outcome, after))
     except TimeoutError as error:
         message = f"request {outcome.request_id} did not end within {wait_s:.0f} s: {outcome.missing}"
         raise UnreachableError(message) from error

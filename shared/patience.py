@@ -6,6 +6,7 @@ takes over what it did.
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from nats.errors import NoRespondersError, OutboundBufferLimitError
@@ -33,17 +34,16 @@ PASSING = (
 
 async def patiently(attempt: Callable[[], Awaitable[Anything]], failure: str) -> Anything:
     """Repeat what may be repeated while nobody answers; raise `UnreachableError` in the end."""
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE_S) as limit:
+            while not limit.expired():  # the cancel that ends it may have been swallowed (shared/tasks.py)
                 try:
                     return await attempt()
                 except (APIError, *PASSING) as error:
                     if not passes(error):
                         raise
                 await asyncio.sleep(PAUSE_S)
-    except TimeoutError as error:
-        raise UnreachableError(f"{failure}: NATS did not answer within {PATIENCE_S:.0f} s") from error
+    raise UnreachableError(f"{failure}: NATS did not answer within {PATIENCE_S:.0f} s")
 
 
 def passes(error: Exception) -> bool:

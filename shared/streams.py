@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 
 from nats.errors import Error as NatsError
@@ -127,16 +128,15 @@ async def prepare(js: JetStreamContext, settings: BusSettings, deadline_s: float
 async def _within(deadline_s: float, attempt: Callable[[], Awaitable[None]], hint: str) -> None:
     """Repeat what fails until the deadline; raise `UnreachableError` with what failed last."""
     last: Exception | None = None
-    try:
-        async with asyncio.timeout(deadline_s):
-            while True:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(deadline_s) as limit:
+            while not limit.expired():  # the cancel that ends it may have been swallowed (shared/tasks.py)
                 try:
                     return await attempt()
                 except (NatsError, OSError) as error:
                     last = error
                 await asyncio.sleep(0.25)
-    except TimeoutError as error:
-        raise UnreachableError(f"the streams were not there within {deadline_s:.0f} s ({last!s}): {hint}") from error
+    raise UnreachableError(f"the streams were not there within {deadline_s:.0f} s ({last!s}): {hint}") from last
 
 
 async def _check_all(js: JetStreamContext) -> None:

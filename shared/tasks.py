@@ -6,9 +6,11 @@ answer; the task then goes on as if nobody had asked it to end.
 
 import asyncio
 from collections.abc import Collection, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 CANCELLED_S = 0.5
+
+T = TypeVar("T")
 
 
 async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
@@ -31,6 +33,21 @@ async def end(tasks: Collection[asyncio.Task[Any]]) -> None:
             task.exception()  # lest the loop complain that nobody asked
     if cancelled:
         raise cancelled
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what a work returns; raise `TimeoutError` if that takes longer, once the work has ended.
+
+    Unlike `asyncio.timeout`, which cancels once.
+    """
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        await end([task])
+    raise TimeoutError
 
 
 async def together(*works: Coroutine[Any, Any, None]) -> None:

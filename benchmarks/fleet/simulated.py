@@ -30,6 +30,7 @@ from services.predictor.verifier import Verifier
 from shared.bus import NatsBus
 from shared.consumers import caught_up
 from shared.service import make_broker, stop_broker
+from shared.tasks import end
 from shared.verification import VerifiedModel, verify
 
 AT_ONCE = 10  # starting
@@ -89,7 +90,7 @@ class Simulated:
 
     async def stop(self) -> None:
         """Take leave of the bus."""
-        self._reporting.cancel()
+        await end([self._reporting])
         await self._follower.stop()
         await stop_broker(self._broker)
 

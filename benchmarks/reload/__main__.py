@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--arrivals", nargs="+", choices=list(ARRIVALS), default=list(ARRIVALS))
     parser.add_argument("--sync", default=ALWAYS)
     asked, report = parser.parse_args(), Report()
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as threads:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as moved:
         models = [make(model, Path(name) / model) for model in asked.models]
         for workers in asked.workers if "baton" in asked.systems else ():
             with servers(Path(name) / f"workers-{workers}", asked.sync, workers) as stack:
@@ -176,7 +176,7 @@ def main() -> None:
             for two in models:
                 report.reload += asyncio.run(of_mlserver(two, asked))
     report.machine = machine()
-    report.conditions = {"reload": threads}
+    report.conditions = {"reload": moved}
     write(report)
     if any(each["failed"] or each["mismatched"] for each in report.reload if each["system"] == "baton"):
         raise SystemExit("requests failed, or answers were not of the version that they name: see above")

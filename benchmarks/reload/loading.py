@@ -58,21 +58,33 @@ def loading(system: str, two: Two, port: int, rate: float, arrivals: str) -> Ite
 
 
 def most(system: str, two: Two, port: int, seconds: float = 3.0) -> float:
-    """Return how many requests per second are answered if nobody waits between them."""
+    """Return how many requests per second are answered if nobody waits between them, of a few different ones."""
     task = {"system": system, "model": two.name, "port": port, "questions": str(two.folder / "capacity.json")}
     task |= {"connections": CONNECTIONS, "rows": ROWS[two.name], "seconds": seconds, "warm_up": 1.0, "core": LOAD_CORE}
     command = [sys.executable, "-m", "benchmarks.serving.load", json.dumps(task)]
     return float(json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["rps"])
 
 
-def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
-    """Return the lesser of how many requests per second are answered to who never waits, and how many keep a core busy.
+def flooded(system: str, two: Two, port: int, seconds: float) -> float:
+    """Return how many requests per second are answered of more than can be, all of them different.
 
-    The latter by what the server needs for half as many: whoever always has the next request there already need not
-    wait for it, and needs less for each. The former where the load, which takes the processor's caches, too, makes
-    each request cost more.
+    Of the same few again and again, which come from the processor's caches, more are.
     """
-    answered = most(system, two, port)
+    with loading(system, two, port, most(system, two, port), "even") as load:
+        time.sleep(seconds)
+        answered, _ = load.end()
+    due = answered[:, 0]
+    return len(due) / float((answered.sum(axis=1)).max() - due.min())
+
+
+def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: float = 4.0) -> float:
+    """Return the lesser of how many requests per second are answered where others always wait, and how many keep busy.
+
+    The latter by what the server needs for half as many: where the next request is always there already, the server
+    need not wait for it, and needs less for each. The former where the load, which takes the processor's caches, too,
+    makes each request cost more.
+    """
+    answered = flooded(system, two, port, seconds)
     with loading(system, two, port, answered / 2, "even") as load:
         time.sleep(seconds / 4)
         before, began = busy_s(server), time.monotonic()

@@ -99,7 +99,7 @@ def _markdown(report: Report) -> Iterator[str]:
         yield "**Preliminary:** other work had precedence on this machine; only a run without `nice` counts.\n"
     for title, part in (("Single rows", "serving"), ("1,000 rows in one request", "batch")):
         yield from _part(report, part, title)
-    yield from (f"- {line}" for line in ratios(report))
+    yield from [*(f"- {line}" for line in ratios(report)), ""]
     more = {
         "reload": "Reloads",
         "many": "Many models in one worker",
@@ -114,7 +114,7 @@ def _markdown(report: Report) -> Iterator[str]:
 
 def _part(report: Report, part: str, title: str) -> Iterator[str]:
     if rows := getattr(report, part):
-        yield f"\n## {title}\n"
+        yield f"## {title}\n"
         if part in report.conditions:
             yield f"With {report.conditions[part]}.\n"
         yield from _table(rows)

@@ -129,13 +129,13 @@ def main() -> None:
     chosen, report = Chosen(**vars(parser.parse_args())), Report()
     if missing := set(KINDS) - set(chosen.systems):
         print(f"without {', '.join(sorted(missing))}", file=sys.stderr)
-    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as threads, awake() as idle:
+    with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as moved, awake() as wakefulness:
         for recipe in RECIPES:
             found = measure(make(recipe, Path(name) / recipe), chosen)
             report.serving += found.serving
             report.batch += found.batch
     report.machine = machine()
-    report.conditions = dict.fromkeys(("serving", "batch"), f"{threads}, {idle}")
+    report.conditions = dict.fromkeys(("serving", "batch"), f"{moved}, {wakefulness}")
     write(report)
     print("\n".join(ratios(report)))
     if any(each["errors"] for each in report.serving + report.batch):

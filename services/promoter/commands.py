@@ -1,6 +1,5 @@
 """Commands given over HTTP: published on the bus like anybody's, and waited for."""
 
-import asyncio
 import uuid
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from shared.errors import UnreachableError
 from shared.event import Stream
 from shared.events import PromotionDecided, PromotionRequested
 from shared.follow import follow, last_sequence
+from shared.tasks import within
 
 PATIENCE_S = 5.0
 
@@ -40,8 +40,7 @@ class Commands:
         except (NatsError, OSError) as error:
             raise UnreachableError(f"NATS did not take the command: {error}") from error
         try:
-            async with asyncio.timeout(self._patience_s):
-                return Answer(request_id, await self._decision(model, request_id, after))
+            return Answer(request_id, await within(self._patience_s, self._decision(model, request_id, after)))
         except TimeoutError:
             return Answer(request_id, None)
 

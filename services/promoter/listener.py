@@ -74,7 +74,9 @@ async def _become_the_one(connection: Connection) -> None:
         try:
             is_held = await asyncio.shield(attempt)
         except asyncio.CancelledError:
-            await asyncio.wait([attempt])  # a connection that a thread works on must not be closed
+            while not attempt.done():  # a connection that a thread works on must not be closed
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([attempt])
             raise
         if is_held:
             return

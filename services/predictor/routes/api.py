@@ -53,19 +53,20 @@ def make_api(
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
     state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
-    alone = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
-    only_post = [Route(path, _of_front, methods=["POST"]) for path in alone]  # other methods get a 405
+    modelless = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
+    only_post = [Route(path, _of_front, methods=["POST"]) for path in modelless]  # other methods get a 405
     rest = Starlette(
         routes=[*openapi.routes(), *metadata.routes(), *state.routes(), *only_post],
         exception_handlers={BatonError: _refused, HTTPException: _missing},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
+    rest.router.redirect_slashes = False  # a prediction is asked for by its path, not by one that is like it
 
     @lru_cache(PATHS)
     def find(raw: bytes) -> Target | None:
         path = unquote(raw.decode("latin-1"))
-        if path in alone:
-            return alone[path]
+        if path in modelless:
+            return modelless[path]
         if path.startswith(PREFIX) and path.endswith("/infer"):
             model, version, _ = named_in(raw)
             return Target(path, inference, model, version)

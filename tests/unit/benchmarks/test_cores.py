@@ -24,7 +24,7 @@ def test_threads_and_work_leave_the_core_and_return(tmp_path: Path, monkeypatch:
     with cores.cleared(0) as done:
         assert placed == {1001: {1}, 1002: {0}}
         assert unbound.read_text() == "2"
-        assert done == "the kernel's threads off the server's core"
+        assert done == "1 of the kernel's 2 threads kept off the server's core"
     assert placed == {1001: {0, 1}, 1002: {0}}
     assert unbound.read_text() == "3"
 
@@ -37,18 +37,18 @@ def test_where_nothing_may_be_moved_nothing_is(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(cores, "kernel_threads", lambda: [(1001, {0, 1})])
     monkeypatch.setattr(os, "sched_setaffinity", refuse)
     with cores.cleared(0) as done:
-        assert done == "the kernel's threads where they were"
+        assert done == "0 of the kernel's 1 threads kept off the server's core"
     assert not (tmp_path / "not there").exists()
 
 
 def test_cores_stay_awake_as_long_as_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "LATENCY", tmp_path / "latency")
     with cores.awake() as done:
-        assert done == "idle cores awake"
+        assert done == "idle cores kept awake"
         assert (tmp_path / "latency").read_bytes() == bytes(4), "zero microseconds"
 
 
 def test_where_it_may_not_be_asked_for_they_sleep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cores, "LATENCY", tmp_path / "no folder" / "latency")
     with cores.awake() as done:
-        assert done == "idle cores asleep"
+        assert done == "idle cores free to sleep"

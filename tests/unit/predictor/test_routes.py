@@ -251,6 +251,10 @@ async def test_predictions_take_no_other_method_than_post(predictor: Predictor, 
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+async def test_a_path_that_is_like_one_is_none(predictor: Predictor) -> None:
+    assert (await predictor.client.post("/predict/", json={})).status_code == 404
+
+
 async def test_more_requests_than_are_taken_are_shed(predictor: Predictor, tmp_path: Path) -> None:
     predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
     predictor.gate.inside = 8

@@ -1,5 +1,8 @@
 """Patience: what is asked again while servers come and go, and what is an answer."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
 from nats.errors import NoRespondersError
 from nats.errors import TimeoutError as NatsTimeoutError
@@ -49,3 +52,16 @@ async def test_patience_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(UnreachableError, match="the event could not be stored: NATS did not answer"):
         await patiently(attempt, "the event could not be stored")
+
+
+async def test_patience_ends_also_where_its_cancel_is_swallowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.patience.PATIENCE_S", 0.05)
+
+    async def attempt() -> None:
+        with suppress(asyncio.CancelledError):  # as `asyncio.wait_for` does where the answer comes at that moment
+            await asyncio.sleep(60)
+        raise NoRespondersError
+
+    async with asyncio.timeout(10):
+        with pytest.raises(UnreachableError, match="did not answer"):
+            await patiently(attempt, "nothing")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.tasks import end, together
+from shared.tasks import end, together, within
 
 
 class Stubborn:
@@ -48,6 +48,32 @@ async def test_what_swallows_a_cancel_is_cancelled_again() -> None:
     async with asyncio.timeout(10):
         await end([task])
     assert (task.cancelled(), work.cancels) == (True, 3)
+
+
+async def test_what_takes_too_long_ends_however_many_cancels_it_swallows() -> None:
+    work = Stubborn(2)
+    async with asyncio.timeout(10):
+        with pytest.raises(TimeoutError):
+            await within(0.01, work.run())
+    assert work.cancels == 3
+
+
+async def test_what_is_done_in_time_returns_or_raises() -> None:
+    async def seven() -> int:
+        return 7
+
+    assert await within(10, seven()) == 7
+    with pytest.raises(LookupError, match="lost"):
+        await within(10, fail())
+
+
+async def test_who_stops_waiting_ends_what_was_waited_for() -> None:
+    work = Stubborn(1)
+    waiting = asyncio.create_task(within(60, work.run()))
+    await work.begun.wait()
+    async with asyncio.timeout(10):
+        await end([waiting])
+    assert (waiting.cancelled(), work.cancels) == (True, 2)
 
 
 async def test_what_runs_together_hands_on_every_cancel() -> None:

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import orjson
 import pytest
 
-from benchmarks.connection import Outcome
+from benchmarks.connection import Connection, Outcome
 from benchmarks.reload.load import Found, Task, check, pieces, run
 
 ANSWERS = [[0.25], [0.75]]  # of even versions, of odd ones
@@ -104,6 +106,18 @@ def test_an_answer_is_compared_to_its_own_question(tmp_path: Path) -> None:
         outcome.keep(question, head, body, asked=1.0, answered=1.5)
     found = check(task(tmp_path, 0), outcome, [[0.5, 0.9], [0.1, 0.1]])
     assert (len(found.mismatched), found.answered[0]) == (1, (1.0, 0.5))
+
+
+def test_connections_that_share_numbers_ask_different_questions() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        numbers, port = count(), server.getsockname()[1]
+        connections = [Connection(port, [b"a", b"b", b"c"], Outcome(), numbers) for _ in range(2)]
+        for connection in connections:
+            connection.ask()
+        asked = [server.accept()[0] for _ in connections]
+        assert [one.recv(1) for one in asked] == [b"a", b"b"]
+        for each in (*asked, *(connection.socket for connection in connections)):
+            each.close()
 
 
 def test_a_request_has_so_many_rows() -> None:
