@@ -234,6 +234,9 @@ class Registry:
         account = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         if error.error_code == "UNAUTHENTICATED":
             return ForbiddenError(f"MLflow at {self.tracking_uri} does not know this user or password: set {account}")
+        if "Invalid Host header" in str(error.message):
+            allowed = "BATON_MLFLOW_HOSTS in the containers, MLFLOW_SERVER_ALLOWED_HOSTS elsewhere"
+            return ForbiddenError(f"MLflow at {self.tracking_uri} does not answer under this name: add it to {allowed}")
         if error.error_code == "PERMISSION_DENIED":
             return ForbiddenError(f"MLflow at {self.tracking_uri} does not let this user do that: see {account}")
         return None

@@ -21,6 +21,7 @@ from tests.servers import answers, free_port, running, wait_for
 ROOT = Path(__file__).parents[2]
 SERVICES = ("postgres", "nats", "mlflow", "trainer", "promoter", "predictor", "client")
 USERS = "/api/2.0/mlflow/users"
+NAMED = "mlflow.example.com"
 
 pytestmark = pytest.mark.timeout(300)  # MLflow starts, and migrates the database of its users
 
@@ -51,6 +52,8 @@ def guarded_mlflow(
         "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(database_url),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "BATON_MLFLOW_PORT": str(port),
+        "BATON_MLFLOW_HOSTS": NAMED,
         "PYTHONDONTWRITEBYTECODE": "",
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
     }
@@ -80,6 +83,37 @@ def test_strangers_are_told_what_to_set(guarded_mlflow: str, monkeypatch: pytest
     with pytest.raises(ForbiddenError, match="does not know this user or password") as refused:
         registry.models()
     assert "of somebody else" not in str(refused.value)
+
+
+def test_its_own_pages_ask_it_under_the_names_that_were_said_and_nobody_else_s_do(
+    guarded_mlflow: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user, port = become(monkeypatch, secrets, "trainer"), httpx.URL(guarded_mlflow).port
+
+    def asked(host: str, origin: str) -> httpx.Response:
+        search, body = "/ajax-api/2.0/mlflow/experiments/search", {"max_results": 1}
+        headers = {"Host": host, "Origin": origin}
+        return httpx.post(f"{guarded_mlflow}{search}", json=body, headers=headers, auth=user, timeout=30)
+
+    for host, origin in (
+        (NAMED, f"https://{NAMED}"),
+        (f"{NAMED}:{port}", f"http://{NAMED}:{port}"),
+        (f"localhost:{port}", f"http://localhost:{port}"),
+    ):
+        assert asked(host, origin).status_code == 200, origin
+    for stranger in (f"http://{NAMED}.evil.example", f"http://{NAMED}:{port}1", "https://evil.example"):
+        answer = asked(NAMED, stranger)
+        assert (answer.status_code, answer.headers.get("Access-Control-Allow-Origin")) == (403, None), stranger
+    assert asked("evil.example", f"https://{NAMED}").status_code == 403
+
+
+def test_who_asks_under_another_name_is_told(
+    guarded_mlflow: str, secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become(monkeypatch, secrets, "trainer")
+    other = guarded_mlflow.replace("127.0.0.1", "127.1")  # the same address
+    with pytest.raises(ForbiddenError, match=r"does not answer under this name: add it to BATON_MLFLOW_HOSTS"):
+        Registry(other).models()
 
 
 def test_trainer_and_promoter_may_do_their_work(
