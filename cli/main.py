@@ -1,6 +1,7 @@
 """The `baton` command: one module per verb group, one place where errors become exit codes."""
 
 import asyncio
+import logging
 
 import typer
 from nats.errors import Error as NatsError
@@ -27,6 +28,7 @@ def make_app() -> typer.Typer:
 
 def main() -> None:
     """Run the command line; a foreseen failure is one sentence on stderr and an exit code."""
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of how NATS's client ends TLS
     try:
         make_app()()
     except BatonError as error:

@@ -39,11 +39,12 @@ def line_of(name: str, key: str) -> str:
 class Keys:
     """The keys of a file, of lines `name:sha256 in hexadecimal`; empty lines and those that begin with # say nothing.
 
-    Without a file nobody is let in.
+    Without a file nobody is let in. `called` is what people know them as.
     """
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, called: str = "key") -> None:
         self._file = file
+        self._called = called
         self._names: Mapping[bytes, str] = {}
         self._seen: tuple[int, int] | None = None
 
@@ -69,10 +70,13 @@ class Keys:
         """
         key = shown(headers)
         if key is None:
-            raise UnauthorizedError("show a key, as `Authorization: Bearer KEY` or as `X-API-Key: KEY`")
+            value = self._called.upper()
+            raise UnauthorizedError(
+                f"show a {self._called}, as `Authorization: Bearer {value}` or as `X-API-Key: {value}`"
+            )
         name = self._names.get(sha256(key).digest())
         if name is None:
-            raise UnauthorizedError("this key is not known here, or not any more")
+            raise UnauthorizedError(f"this {self._called} is not known here, or not any more")
         return name
 
     @asynccontextmanager

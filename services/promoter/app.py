@@ -122,7 +122,7 @@ def create_app(settings: PromoterSettings | None = None) -> FastAPI:
     parts = Parts(settings or load(PromoterSettings))
     tracing.start(PROMOTER, parts.settings.otlp_endpoint)
 
-    tokens = Keys(parts.settings.tokens_file)
+    tokens = Keys(parts.settings.tokens_file, "token")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

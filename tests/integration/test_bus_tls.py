@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +77,18 @@ async def test_events_go_over_tls(authority: Authority, tmp_path: Path) -> None:
 async def test_nothing_is_said_before_tls(authority: Authority, tmp_path: Path) -> None:
     with encrypted_server(tmp_path, authority.signed(HERE), "handshake_first: true") as url:
         await exchange(ServiceSettings(nats_url=url, nats_tls_ca=authority.ca, nats_tls_first=True))
+
+
+async def test_the_command_line_says_nothing_of_its_own_about_tls(authority: Authority, tmp_path: Path) -> None:
+    with encrypted_server(tmp_path, authority.signed(HERE)) as url:
+        settings = BusSettings(nats_url=url, nats_tls_ca=authority.ca)
+        async with NatsBus(settings, "test") as bus:
+            await declare_when_reachable(bus.js, 1)
+        told = {**os.environ, "BATON_NATS_URL": url, "BATON_NATS_TLS_CA": str(authority.ca)}
+        command = [sys.executable, "-m", "cli", "train", "heart-disease"]
+        asked = await asyncio.to_thread(subprocess.run, command, env=told, capture_output=True, text=True, check=False)
+    assert asked.returncode == 0, asked.stderr
+    assert "ssl" not in asked.stderr
 
 
 async def refused(**settings: Any) -> str:

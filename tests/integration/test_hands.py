@@ -93,7 +93,7 @@ async def test_strangers_read_and_do_not_command(hands: Hands) -> None:
         wrong = await client.post(path, json=body, headers={"authorization": f"Bearer {new_key()}"})
         page = await client.post(path, content=json.dumps(body), headers={"content-type": "text/plain"})
         assert [answer.status_code for answer in (stranger, wrong, page)] == [401, 401, 415]
-        assert "show a key" in stranger.json()["detail"]
+        assert "show a token" in stranger.json()["detail"]
         assert (await client.get("/models")).status_code == 200
     assert await hands.bus.last(PromotionRequested, hands.model) is None
 
