@@ -1,6 +1,7 @@
 """The file for several hosts, as Docker Compose reads it: what is hardened on one stays so, who gets which secrets."""
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,12 +13,14 @@ FILE = Path(__file__).parents[3] / "compose" / "cluster.yaml"
 SECRETS = "/run/baton"
 
 
-def read() -> dict[str, Any]:
+def read(**settings: str) -> dict[str, Any]:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("Docker Compose is not installed")
     command = [docker, "compose", "-f", str(FILE), "--profile", "*", "config", "--format", "json"]
-    services: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["services"]
+    services: dict[str, Any] = json.loads(
+        subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=True).stdout
+    )["services"]
     return services
 
 
@@ -39,3 +42,7 @@ def test_what_is_elsewhere_is_not_waited_for() -> None:
     waited = {name: set(service.get("depends_on", {})) for name, service in services.items()}
     assert {name: needs for name, needs in waited.items() if needs} == {"nats": {"storage"}}
     assert services["promoter"]["environment"]["BATON_REPLICAS"] == "3"
+
+
+def test_how_many_predictors_is_a_setting() -> None:
+    assert [read(BATON_PREDICTORS=number)["predictor"].get("scale", 1) for number in ("", "3")] == [1, 3]
