@@ -36,7 +36,7 @@ async def test_reports_come_in_the_order_of_the_changes(parts: Parts, first: boo
     verified = await parts.cache.verified(await parts.bundle(0.25), parts.bus)
     with capture_logs() as said:
         note(parts, verified, promoted(BUNDLE, "1", 1), is_served=first)
-        await asyncio.sleep(REST_S / 2)  # the second is told when the first was counted, and not yet said
+        await asyncio.sleep(REST_S / 2)  # the second comes before the first is said
         note(parts, verified, promoted(BUNDLE, "2", 2), is_served=second)
         await until(lambda: len(said) == 2, "both to be said")
     words = {True: "serving", False: "rejected"}

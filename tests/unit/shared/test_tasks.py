@@ -136,11 +136,18 @@ async def test_what_comes_to_an_end_by_itself_waits_for_the_others() -> None:
         await together(nothing(), nothing())
 
 
-async def test_nobody_complains_of_what_is_ended_after_it_failed() -> None:
+async def test_nobody_complains_of_what_fails_as_it_is_ended() -> None:
     complaints: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, complaint: complaints.append(complaint))
-    task = asyncio.create_task(fail())
-    await asyncio.wait([task])
+
+    async def clean_up_badly() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await fail()
+
+    task = asyncio.create_task(clean_up_badly())
+    await asyncio.sleep(0)
     await end([task])
     del task
     gc.collect()
