@@ -23,6 +23,7 @@ from services.predictor.challengers import Challengers
 from services.predictor.follower import Follower
 from services.predictor.handlers import subscribe
 from services.predictor.meters import Meters
+from services.predictor.overheard import Overheard
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -79,7 +80,10 @@ class Simulated:
         slots, self._reporter = Slots(), Reporter(host.bus, host.meters, settings)
         challengers = Challengers(host.cache, host.bus, settings.kept_models)
         self._follower = Follower(host.cache, challengers, slots, self._reporter)
-        self._champions = subscribe(self._broker, self._follower, challengers, slots)
+        overheard = Overheard(
+            self._follower
+        )  # by nobody: how long the stream takes to tell so many is what is measured
+        self._champions = subscribe(self._broker, self._follower, challengers, slots=slots, overheard=overheard)
 
     async def start(self, places: asyncio.Semaphore) -> None:
         """Subscribe, and catch up."""

@@ -5,7 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,23 @@ class Cache:
         async with self._scratch.folder() as folder:
             return await self._verifier.verified(archive, folder, digest)
 
-    def remember(self, model: str, change: ModelPromoted | ModelWithdrawn) -> None:
-        """Write down a model's last change, unless a newer one of the same ledger was written by another worker."""
+    def remember(
+        self, model: str, change: ModelPromoted | ModelWithdrawn, pause: Callable[[], object] = lambda: None
+    ) -> None:
+        """Write down a model's last change, unless a newer one of the same ledger was written by another worker.
+
+        `pause` is called between steps.
+        """
         path = self._pointer(model)
-        with path.with_suffix(".lock").open("w") as lock:
+        with path.with_suffix(".lock").open("ab", buffering=0) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for _, known in _read(path):
                 if known.ledger == change.ledger and known.generation >= change.generation:
                     return
-            _write(path, Pointer(subject=change.subject(model), event=change.model_dump(mode="json")))
+            pause()
+            written = _written(path, Pointer(subject=change.subject(model), event=change.model_dump(mode="json")))
+            pause()
+            written.replace(path)
 
     def remembered(self) -> list[tuple[str, ModelPromoted | ModelWithdrawn]]:
         """Return the last change of each model; pointers that cannot be read are skipped."""
@@ -177,12 +185,16 @@ def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
         yield model, change
 
 
-def _write(path: Path, pointer: Pointer) -> None:
-    """Replace a pointer; who holds its lock writes alone."""
+def _written(path: Path, pointer: Pointer) -> Path:
+    """Write what is to replace a pointer; who holds its lock writes alone."""
     written = path.with_suffix(".new")
-    written.touch(mode=0o600)
-    written.write_text(pointer.model_dump_json())
-    written.replace(path)
+    with open(written, "wb", buffering=0, opener=_private) as file:
+        file.write(pointer.model_dump_json().encode())
+    return written
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
 
 
 @asynccontextmanager

@@ -30,10 +30,13 @@ class Challengers:
         self._begun: set[asyncio.Task[Any]] = set()
 
     def at_hand(self, model: str, digest: str) -> VerifiedModel | None:
-        """Return a bundle that was verified before, None if it has to be waited for."""
-        task = self._kept[model].get(digest)
-        is_there = task is not None and task.done() and not task.cancelled() and task.exception() is None
-        return task.result() if task is not None and is_there else None
+        """Return a bundle that was verified before, and is needed again; None if it has to be waited for."""
+        kept = self._kept[model]
+        task = kept.get(digest)
+        if task is None or not task.done() or task.cancelled() or task.exception():
+            return None
+        kept.move_to_end(digest)
+        return task.result()
 
     def forget(self, model: str) -> None:
         """Keep nothing of a model in memory."""

@@ -1,27 +1,44 @@
-"""Courtesy: what a worker does besides answering requests lets these go first, between one small step and the next."""
+"""Courtesy: what a worker does besides answering requests goes in small steps, with a rest before each."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Any
 
-from faststream import BaseMiddleware
+from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 
+REST_S = 0.02  # whom a step held up is answered by then, even where requests leave little of the processor
+MANY_S = 0.1
 
-async def give_way() -> None:
-    """Have requests that have come by now, and are answered on the loop, answered before this goes on (by uvloop)."""
-    await asyncio.sleep(0)
+
+class Pace:
+    """Tells messages that come by themselves from those that come one after the other, as at a start."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    def rest_s(self) -> float:
+        """Return how long to rest before each step of a message that has just come: of many, none rests."""
+        before, self._last = self._last, monotonic()
+        return REST_S if self._last - before > MANY_S else 0.0
 
 
 class GiveWay(BaseMiddleware):
     """Takes messages in steps: to read, check and handle one in a single turn of the loop is long beside a request."""
 
+    def __init__(self, pace: Pace, message: Any, /, *, context: ContextRepo) -> None:
+        super().__init__(message, context=context)
+        self._pace = pace
+        self._rest_s = 0.0
+
     async def on_receive(self) -> None:
         """Give way before a message is read."""
-        await give_way()
+        self._rest_s = self._pace.rest_s()
+        await asyncio.sleep(self._rest_s)
         await super().on_receive()
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         """Give way before a message is handled."""
-        await give_way()
+        await asyncio.sleep(self._rest_s)
         return await call_next(msg)

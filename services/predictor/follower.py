@@ -91,8 +91,12 @@ class Follower:
             self._wanted[model] = change
             if overtaken := self._getting.get(model):
                 overtaken.cancel()
-            self._begin(model, change, attempt=1)  # first: it is tried again, whatever becomes of the shorter way
-            self._serve_at_once(model, change)
+            is_served = False
+            try:
+                is_served = self._served_at_once(model, change)
+            finally:
+                if not is_served:  # whatever became of the shorter way: the longer one tries again
+                    self._begin(model, change, attempt=1)
 
     async def wake(self, model: str) -> None:
         """Load the champion of a lazy model, the newest that comes meanwhile; from now on follow it as an eager one."""
@@ -165,14 +169,17 @@ class Follower:
         slot.announce(promoted)
         self._reporter.known(slot.model, promoted)
 
-    def _serve_at_once(self, model: str, change: Change) -> None:
+    def _served_at_once(self, model: str, change: Change) -> bool:
         """Serve what is at hand in the call that brought the news: each task in between waits for busy requests."""
         if isinstance(change, ModelWithdrawn) or self._slots.of(model).is_lazy:
-            return
-        if verified := self._challengers.at_hand(model, change.bundle.digest):
-            with about(model, change):
-                self._serve(change, _champion(model, change, verified), prefetched=True)
-                self._scribe.note(model, change, is_loaded=True)
+            return False
+        verified = self._challengers.at_hand(model, change.bundle.digest)
+        if verified is None:
+            return False
+        with about(model, change):
+            self._serve(change, _champion(model, change, verified), prefetched=True)
+            self._scribe.note(model, change, is_loaded=True)
+        return True
 
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
         """Serve a version, if it is not served yet; return False if it failed, or if a newer change came meanwhile."""

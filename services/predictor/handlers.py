@@ -1,13 +1,16 @@
 """Messages in: changes of champions go to the follower, finished runs to the challengers."""
 
+from functools import partial
+
 from faststream import AckPolicy, Depends
 from faststream.nats import JStream, NatsBroker, NatsRouter, PullSub
 from faststream.nats.subscriber.usecases import PullStreamSubscriber
 from nats.js.api import ConsumerConfig, DeliverPolicy
 
 from services.predictor.challengers import Challengers
-from services.predictor.courtesy import GiveWay
+from services.predictor.courtesy import GiveWay, Pace
 from services.predictor.follower import Follower
+from services.predictor.overheard import OnlyNews, Overheard
 from services.predictor.slot import Slots
 from shared.consumers import read_again
 from shared.delivery import OWN_INBOX, Acknowledge, is_of, overhear, subject
@@ -22,7 +25,9 @@ FETCH_S = 5.0
 log = logger(__name__)
 
 
-def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, slots: Slots) -> PullStreamSubscriber:
+def subscribe(
+    broker: NatsBroker, follower: Follower, challengers: Challengers, *, slots: Slots, overheard: Overheard
+) -> PullStreamSubscriber:
     """Subscribe a worker to champions (the last change of each model first) and to finished runs (from now on).
 
     Return the subscription to champions: a worker is ready when it has caught up with these.
@@ -33,8 +38,8 @@ def subscribe(broker: NatsBroker, follower: Follower, challengers: Challengers, 
 
     Changes are also overheard as they pass (`overheard.py`), which is sooner than the stream has them on its disk.
     """
-    broker.add_middleware(GiveWay)
-    router = NatsRouter(middlewares=[Acknowledge])
+    broker.add_middleware(partial(GiveWay, Pace()))
+    router = NatsRouter(middlewares=[partial(OnlyNews, overheard), Acknowledge])
     champions = router.subscriber(
         "model.*.*",
         stream=JStream(Stream.CHAMPIONS, declare=False),

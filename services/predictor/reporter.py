@@ -10,6 +10,7 @@ from typing import Any
 
 from nats.errors import Error as NatsError
 
+from services.predictor.courtesy import REST_S
 from services.predictor.meters import Meters
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
@@ -20,7 +21,6 @@ from shared.telemetry import logger
 from shared.tracing import tracing
 
 LONGEST_MESSAGE = 2_000  # what a library says of a model may be as long as the model
-REST_S = 0.005
 
 Report = ModelServing | ModelRejected
 
@@ -44,12 +44,17 @@ class Reporter:
         """
         self._soon(
             partial(self._count_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
-            partial(self._say_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
+            partial(self._log_serving, promoted, champion),
+            partial(self._report_serving, promoted, champion, prefetched=prefetched, swap_ms=swap_ms),
         )
 
     def rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         """Say why a version is not served; whatever was served before goes on."""
-        self._soon(partial(self._meters.rejected, error.check), partial(self._say_rejected, promoted, model, error))
+        self._soon(
+            partial(self._meters.rejected, error.check),
+            partial(self._log_rejected, promoted, model, error),
+            partial(self._report_rejected, promoted, model, error),
+        )
 
     def known(self, model: str, promoted: ModelPromoted) -> None:
         """Note that a champion is loaded as soon as somebody asks for it."""
@@ -68,11 +73,11 @@ class Reporter:
             except (BatonError, NatsError) as error:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
-    def _soon(self, count: Callable[[], None], say: Callable[[], None]) -> None:
-        """Count and say something, with a rest before each: of two changes what comes first is said first."""
+    def _soon(self, *steps: Callable[[], None]) -> None:
+        """Do something in steps, with a rest before each: of two changes what comes first is said first."""
         loop = asyncio.get_running_loop()
-        loop.call_later(REST_S, count)
-        loop.call_later(2 * REST_S, say)
+        for number, step in enumerate(steps, start=1):
+            loop.call_later(number * REST_S, step)
 
     def _count_serving(
         self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None
@@ -84,7 +89,11 @@ class Reporter:
         else:
             self._meters.serves(champion.model, champion.generation)
 
-    def _say_serving(
+    def _log_serving(self, promoted: ModelPromoted, champion: Champion) -> None:
+        delay_ms = round(_delay_ms(promoted, champion), 1)
+        log.info("serving", model=champion.model, version=promoted.version, delay_ms=delay_ms)
+
+    def _report_serving(
         self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None
     ) -> None:
         report = ModelServing(
@@ -93,14 +102,16 @@ class Reporter:
             load_ms=champion.verified.load_ms,
             verify_ms=champion.verified.verify_ms,
             swap_ms=swap_ms or 0.0,
-            delay_ms=(champion.since - promoted.committed_at).total_seconds() * 1e3,
+            delay_ms=_delay_ms(promoted, champion),
         )
-        log.info("serving", model=champion.model, version=report.version, delay_ms=round(report.delay_ms, 1))
         self._queue.put_nowait((champion.model, report))
 
-    def _say_rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
+    @staticmethod
+    def _log_rejected(promoted: ModelPromoted, model: str, error: BundleError) -> None:
+        log.error("rejected", model=model, version=promoted.version, check=error.check, error=str(error))
+
+    def _report_rejected(self, promoted: ModelPromoted, model: str, error: BundleError) -> None:
         report = ModelRejected(**self._about(promoted), check=error.check, message=str(error)[:LONGEST_MESSAGE])
-        log.error("rejected", model=model, version=report.version, check=error.check, error=str(error))
         self._queue.put_nowait((model, report))
 
     def _about(self, promoted: ModelPromoted) -> dict[str, Any]:
@@ -112,3 +123,7 @@ class Reporter:
         """Return the same id for the same report, so that saying it again changes nothing."""
         what = f"{report.type}:{report.check}" if isinstance(report, ModelRejected) else report.type
         return f"{self._predictor}:{self.worker}:{what}:{report.ledger}:{model}:{report.generation}"
+
+
+def _delay_ms(promoted: ModelPromoted, champion: Champion) -> float:
+    return (champion.since - promoted.committed_at).total_seconds() * 1e3

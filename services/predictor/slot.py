@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import cached_property
 from time import perf_counter
 
+from services.predictor.intake import intake
 from services.predictor.seen import Seen
 from services.predictor.validator import Validator
 from shared.errors import (
@@ -67,13 +68,13 @@ class Champion:
 
     @cached_property
     def seen(self) -> Seen:
-        """Return what training saw of the inputs, worked out once."""
-        return Seen(self.verified.manifest.inputs)
+        """Return what training saw of the inputs."""
+        return intake(self.verified).seen
 
     @cached_property
     def validator(self) -> Validator:
-        """Return what the model takes, worked out once."""
-        return Validator(self.verified.manifest.inputs)
+        """Return what the model takes."""
+        return intake(self.verified).validator
 
 
 def other_version(model: str, served: str, asked: str) -> UnknownModelError:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+from services.predictor.intake import intake
 from shared.errors import BundleError
 from shared.faults import point
 from shared.verification import VerifiedModel, verify
@@ -31,7 +32,9 @@ class Verifier:
 
         def verify() -> VerifiedModel:
             point("predictor.verifying")
-            return self._verify(archive, folder, digest)
+            model = self._verify(archive, folder, digest)
+            intake(model)  # here, where no request waits for it
+            return model
 
         async with self._places:
             try:

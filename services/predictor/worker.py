@@ -22,7 +22,7 @@ from services.predictor.handlers import subscribe
 from services.predictor.heartbeat import beat
 from services.predictor.loader import Loader
 from services.predictor.meters import Meters
-from services.predictor.overheard import overhear_champions
+from services.predictor.overheard import Overheard
 from services.predictor.reporter import Reporter
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Slots
@@ -66,7 +66,10 @@ class Worker:
         challengers = Challengers(self._cache, self._bus, settings.kept_models)
         self._follower = Follower(self._cache, challengers, self.slots, self._reporter)
         self.load = Loader(self._follower, challengers, self.slots, settings.loaded_models).load
-        self._champions = subscribe(self.broker, self._follower, challengers, self.slots)
+        self._overheard = Overheard(self._follower)
+        self._champions = subscribe(
+            self.broker, self._follower, challengers, slots=self.slots, overheard=self._overheard
+        )
         document_publishes(self.broker, [ModelServing, ModelRejected, PredictorAlive])
         self._seat: seats.Seat | None = None
         self._link: Literal["connecting", "connected", "unreachable"] = "connecting"
@@ -138,7 +141,7 @@ class Worker:
         try:
             await self._bus.open(deadline_s)
             await prepare(self._bus.js, self.settings)
-            await overhear_champions(self._bus.client, self._follower)
+            await self._overheard.listen(self._bus.client)
             await start_broker(self.broker)
         except (UnreachableError, ForbiddenError, NatsError, OSError) as error:
             if isinstance(error, ForbiddenError) and not self.slots.served:

@@ -1,34 +1,41 @@
 """Courtesy: requests go first, between the steps in which a message is read, checked and handled."""
 
 import asyncio
+from functools import partial
+from time import monotonic
 from unittest.mock import Mock
 
 from faststream.nats import NatsBroker, TestNatsBroker
 
-from services.predictor.courtesy import GiveWay
+from services.predictor.courtesy import MANY_S, REST_S, GiveWay, Pace
 from services.predictor.handlers import subscribe
 
 
-async def test_what_waits_goes_before_a_message_is_read_and_before_it_is_handled() -> None:
+async def test_requests_that_come_within_a_rest_go_before_each_step() -> None:
     done: list[str] = []
-    broker = NatsBroker(middlewares=[GiveWay])
-
-    def requests(left: int) -> None:
-        done.append("request")
-        if left > 1:
-            asyncio.get_running_loop().call_soon(requests, left - 1)
+    broker = NatsBroker(middlewares=[partial(GiveWay, Pace())])
 
     @broker.subscriber("subject")
     async def handle(text: str) -> None:
         done.append(text)
 
     async with TestNatsBroker(broker):
-        asyncio.get_running_loop().call_soon(requests, 2)
+        for rests in (0.5, 1.5):
+            asyncio.get_running_loop().call_later(rests * REST_S, done.append, "request")
+        began = monotonic()
         await broker.publish("message", "subject")
     assert done == ["request", "request", "message"]
+    assert monotonic() - began >= 2 * REST_S * 0.9, "one rest before it is read, one before it is handled"
+
+
+async def test_of_many_messages_only_the_first_rests() -> None:
+    pace = Pace()
+    assert [pace.rest_s() for _ in range(3)] == [REST_S, 0, 0]
+    await asyncio.sleep(1.1 * MANY_S)
+    assert pace.rest_s() == REST_S
 
 
 def test_what_a_worker_subscribes_to_gives_way() -> None:
     broker = NatsBroker()
-    subscribe(broker, Mock(), Mock(), Mock())
-    assert GiveWay in broker.middlewares
+    subscribe(broker, Mock(), Mock(), slots=Mock(), overheard=Mock())
+    assert any(getattr(middleware, "func", None) is GiveWay for middleware in broker.middlewares)

@@ -11,6 +11,7 @@ from faststream.nats import NatsBroker, TestNatsBroker
 
 from services.predictor.challengers import PREFETCHES
 from services.predictor.handlers import prefetch, subscribe
+from services.predictor.overheard import Overheard
 from services.predictor.slot import Slot
 from shared.errors import BundleError
 from shared.event import Stream
@@ -241,8 +242,10 @@ async def test_models_do_not_wait_for_each_other_and_the_newest_change_wins(part
 async def test_what_is_at_hand_is_served_in_the_call_that_brings_the_news(parts: Parts) -> None:
     challenger = await parts.bundle(0.25)
     await parts.challengers.get("m", challenger)
+    before = asyncio.all_tasks()
     parts.follower.follow("m", promoted(challenger, "1", 1))
     assert version(parts, "m") == "1"
+    assert asyncio.all_tasks() == before, "nothing is left to do about it"
     parts.follower.follow("m", promoted(challenger, "1", 1))
     await parts.follower.settled()
     reports = [event for _, event in await parts.reported(ModelServing, 1) if isinstance(event, ModelServing)]
@@ -294,7 +297,7 @@ async def test_a_challenger_that_hangs_holds_up_the_prefetch_of_no_other(parts: 
     slow, quick = await parts.bundle(0.25), await parts.bundle(0.75)
     bus.held[slow.digest] = asyncio.Event()
     broker = NatsBroker("nats://127.0.0.1:1")
-    subscribe(broker, parts.follower, parts.challengers, parts.slots)
+    subscribe(broker, parts.follower, parts.challengers, slots=parts.slots, overheard=Overheard(parts.follower))
     async with TestNatsBroker(broker):
         for model, ref in (("m", slow), ("other", quick)):
             run = RunFinished(request_id="r", run_id="r", version="1", metrics={}, bundle=ref)
@@ -396,6 +399,16 @@ async def test_so_many_verified_models_are_kept_and_the_rest_is_loaded_again(par
     assert await parts.challengers.get("m", refs[1]) is models[1]
     assert await parts.challengers.get("m", refs[0]) is not models[0]
     assert not parts.challengers.at_hand("m", refs[2].digest), "the one that was not needed longest leaves"
+
+
+async def test_who_is_promoted_again_is_needed(parts: Parts) -> None:
+    refs = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
+    for ref in refs[:2]:
+        await parts.challengers.get("m", ref)
+    parts.follower.follow("m", promoted(refs[0], "1", 1))
+    await parts.challengers.get("m", refs[2])
+    assert parts.challengers.at_hand("m", refs[0].digest), "it serves"
+    assert not parts.challengers.at_hand("m", refs[1].digest)
 
 
 async def test_a_challenger_that_failed_is_tried_again(parts: Parts, tmp_path: Path) -> None:

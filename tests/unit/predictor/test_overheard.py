@@ -7,10 +7,13 @@ from unittest.mock import Mock
 
 import pytest
 import structlog.testing
+from faststream.nats import NatsBroker, TestNatsBroker
 from nats.aio.client import Client
 
 from services.predictor.follower import Follower
-from services.predictor.overheard import overhear_champions
+from services.predictor.handlers import subscribe
+from services.predictor.overheard import Overheard
+from shared.event import Stream
 from shared.events import BundleRef
 from tests.unit.predictor.conftest import promoted, withdrawn
 
@@ -42,9 +45,14 @@ def follower() -> Mock:
 
 
 @pytest.fixture
-async def wire(follower: Mock) -> Wire:
+def overheard(follower: Mock) -> Overheard:
+    return Overheard(follower)
+
+
+@pytest.fixture
+async def wire(overheard: Overheard) -> Wire:
     wire = Wire()
-    await overhear_champions(cast("Client", wire), follower)
+    await overheard.listen(cast("Client", wire))
     assert wire.flushed, "the server knows"
     return wire
 
@@ -66,3 +74,25 @@ async def test_what_fails_is_said(wire: Wire, follower: Mock) -> None:
     with structlog.testing.capture_logs() as lines:
         await wire.passes(change.subject("m"), change.model_dump_json().encode())
     assert [line["log_level"] for line in lines] == ["error"]
+
+
+async def test_the_stream_s_copy_of_what_was_followed_is_not_read_again(
+    wire: Wire, follower: Mock, overheard: Overheard
+) -> None:
+    heard, missed = promoted(REF, "1", 1), promoted(REF, "2", 2)
+    await wire.passes(heard.subject("m"), heard.model_dump_json().encode())
+    broker = NatsBroker()
+    subscribe(broker, follower, Mock(), slots=Mock(), overheard=overheard)
+    async with TestNatsBroker(broker):
+        for change in (heard, missed):
+            await broker.publish(change.model_dump_json().encode(), change.subject("m"), stream=Stream.CHAMPIONS)
+    assert [called.args for called in follower.follow.call_args_list] == [("m", heard), ("m", missed)]
+
+
+async def test_what_was_overheard_and_not_followed_is_read_again(
+    wire: Wire, follower: Mock, overheard: Overheard
+) -> None:
+    follower.follow.side_effect = RuntimeError("nobody foresaw it")
+    change, data = promoted(REF, "1", 1), promoted(REF, "1", 1).model_dump_json().encode()
+    await wire.passes(change.subject("m"), data)
+    assert not overheard.has(change.subject("m"), data)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from services.predictor.reporter import REST_S
+from services.predictor.courtesy import REST_S
 from services.predictor.slot import Champion
 from shared.errors import BundleError
 from shared.events import BundleRef, ModelPromoted

@@ -1,0 +1,75 @@
+"""The scribe: what was applied last is written last, in steps that leave requests their time, unless it is urgent."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from services.predictor import scribe as module
+from services.predictor.cache import Cache
+from services.predictor.scribe import Scribe
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
+from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
+
+REF = BundleRef(object="sha256-a", digest="sha256:a", size=1)
+Change = ModelPromoted | ModelWithdrawn
+
+
+@pytest.fixture
+def scribe(parts: Parts) -> Scribe:
+    return Scribe(parts.cache, parts.challengers)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    remember = Cache.remember
+
+    def noted(cache: Cache, model: str, change: Change, pause: Callable[[], object]) -> None:
+        found.append((model, change.generation))
+        remember(cache, model, change, pause)
+
+    monkeypatch.setattr(Cache, "remember", noted)
+    return found
+
+
+async def test_changes_that_come_within_a_rest_are_written_once(
+    scribe: Scribe, parts: Parts, written: list[tuple[str, int]]
+) -> None:
+    for generation in (1, 2, 3):
+        scribe.note("m", withdrawn(generation), is_loaded=False)
+    scribe.note("other", withdrawn(1), is_loaded=False)
+    await until(lambda: len(parts.cache.remembered()) == 2, "both models' last changes, after a rest")
+    await scribe.settled()
+    assert sorted(written) == [("m", 3), ("other", 1)]
+
+
+async def test_what_was_noted_before_is_not_written_again(
+    scribe: Scribe, parts: Parts, written: list[tuple[str, int]]
+) -> None:
+    change = withdrawn(1)
+    for _ in range(2):
+        scribe.note("m", change, is_loaded=False)
+        await scribe.settled()
+    assert written == [("m", 1)]
+
+
+@pytest.mark.parametrize("hurry", [Scribe.settled, Scribe.stop])
+async def test_who_is_waited_for_does_not_rest(
+    scribe: Scribe, parts: Parts, monkeypatch: pytest.MonkeyPatch, hurry: Callable[[Scribe], object]
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 3600.0)
+    scribe.note("m", withdrawn(1), is_loaded=False)
+    await asyncio.sleep(2 * module.AFTER_S)  # it rests between two steps by now, or is about to
+    scribe.note("m", withdrawn(2), is_loaded=False)
+    async with asyncio.timeout(10):
+        await hurry(scribe)  # type: ignore[misc]
+    ((_, last),) = parts.cache.remembered()
+    assert last.generation == 2
+
+
+async def test_there_is_a_rest_between_the_steps_of_writing(parts: Parts) -> None:
+    steps: list[bool] = []
+    parts.cache.remember("m", promoted(REF, "1", 1), pause=lambda: steps.append(bool(parts.cache.remembered())))
+    assert steps == [False, False], "a pointer is replaced in the last step"
+    assert parts.cache.remembered()
