@@ -80,9 +80,7 @@ class Simulated:
         slots, self._reporter = Slots(), Reporter(host.bus, host.meters, settings)
         challengers = Challengers(host.cache, host.bus, settings.kept_models)
         self._follower = Follower(host.cache, challengers, slots, self._reporter)
-        overheard = Overheard(
-            self._follower
-        )  # by nobody: how long the stream takes to tell so many is what is measured
+        overheard = Overheard(self._follower)  # hears nothing: what is measured is how soon the stream tells so many
         self._champions = subscribe(self._broker, self._follower, challengers, slots=slots, overheard=overheard)
 
     async def start(self, places: asyncio.Semaphore) -> None:

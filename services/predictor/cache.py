@@ -188,7 +188,7 @@ def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
 def _written(path: Path, pointer: Pointer) -> Path:
     """Write what is to replace a pointer; who holds its lock writes alone."""
     written = path.with_suffix(".new")
-    with open(written, "wb", buffering=0, opener=_private) as file:
+    with open(written, "wb", opener=_private) as file:
         file.write(pointer.model_dump_json().encode())
     return written
 

@@ -3,25 +3,29 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import monotonic
+from types import TracebackType
 from typing import Any
 
 from faststream import BaseMiddleware, ContextRepo
 from faststream.message import StreamMessage
 
 REST_S = 0.02  # whom a step held up is answered by then, even where requests leave little of the processor
-MANY_S = 0.1
+MANY_S = 0.02  # what comes so soon after the last message is one of many, as at a start
 
 
 class Pace:
-    """Tells messages that come by themselves from those that come one after the other, as at a start."""
+    """Tells messages that come by themselves from those that come one right after the other."""
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self._ended = 0.0
 
     def rest_s(self) -> float:
-        """Return how long to rest before each step of a message that has just come: of many, none rests."""
-        before, self._last = self._last, monotonic()
-        return REST_S if self._last - before > MANY_S else 0.0
+        """Return how long to rest before each step of a message that has just come: of many, only the first rests."""
+        return REST_S if monotonic() - self._ended > MANY_S else 0.0
+
+    def end(self) -> None:
+        """Note that a message was handled."""
+        self._ended = monotonic()
 
 
 class GiveWay(BaseMiddleware):
@@ -42,3 +46,13 @@ class GiveWay(BaseMiddleware):
         """Give way before a message is handled."""
         await asyncio.sleep(self._rest_s)
         return await call_next(msg)
+
+    async def after_processed(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_val: BaseException | None = None,
+        exc_tb: TracebackType | None = None,
+    ) -> bool | None:
+        """Note that a message was handled."""
+        self._pace.end()
+        return await super().after_processed(exc_type, exc_val, exc_tb)

@@ -32,9 +32,12 @@ class Overheard:
             await client.subscribe(kind.all_subjects(), cb=self._hear)
         await client.flush()  # the server knows
 
-    def has(self, subject: str, data: bytes) -> bool:
-        """Tell whether this is what passed last on a subject, and was followed."""
-        return self._last.get(subject) == data
+    def is_copy(self, subject: str, data: bytes) -> bool:
+        """Tell, once, whether this is what passed last on a subject, and was handed to the follower."""
+        if self._last.get(subject) != data:
+            return False
+        del self._last[subject]  # whatever comes again is read, and no news
+        return True
 
     async def _hear(self, message: Msg) -> None:
         try:
@@ -57,6 +60,6 @@ class OnlyNews(BaseMiddleware):
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: StreamMessage[Any]) -> Any:
         """Handle a message unless it was followed as it passed."""
-        if self._overheard.has(msg.raw_message.subject, msg.raw_message.data):
+        if self._overheard.is_copy(msg.raw_message.subject, msg.raw_message.data):
             return await msg.ack()
         return await call_next(msg)

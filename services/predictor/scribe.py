@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
@@ -22,7 +21,8 @@ log = logger(__name__)
 class Scribe:
     """Remembers changes on disk a moment after they were applied, and has the bundles of what is served there.
 
-    It has a thread of its own, so that what was applied last is written last.
+    A thread of its own writes one model after the other, each time what was applied last. It rests between steps unless
+    somebody waits.
     """
 
     def __init__(self, cache: Cache, challengers: Challengers) -> None:
@@ -31,8 +31,11 @@ class Scribe:
         self._applied: dict[str, tuple[Change, bool]] = {}
         self._due: dict[str, asyncio.TimerHandle] = {}
         self._pen = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self._queued: set[str] = set()  # models that wait for the pen
         self._writing: set[asyncio.Task[None]] = set()
-        self._hurried = threading.Event()
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._who_wait = 0
+        self._hurry = threading.Event()
         self._is_stopping = False
 
     def note(self, model: str, change: Change, *, is_loaded: bool) -> None:
@@ -44,13 +47,18 @@ class Scribe:
             self._due[model] = asyncio.get_running_loop().call_later(AFTER_S, self._begin, model)
 
     async def settled(self) -> None:
-        """Write what is noted, without a rest, and wait until it is written."""
+        """Write what is noted, without a rest; wait until it is written, and the bundles are there."""
         for model in [*self._due]:
             self._begin(model)
-        if self._writing:
-            self._hurried.set()
-            await asyncio.wait(self._writing)
-            self._hurried.clear()
+        self._who_wait += 1
+        self._hurry.set()
+        try:
+            await _all(self._writing)
+        finally:
+            self._who_wait -= 1
+            if not self._who_wait:
+                self._hurry.clear()
+        await _all(self._keeping)
 
     async def stop(self) -> None:
         """Write what is noted; fetch no bundle any more."""
@@ -61,29 +69,48 @@ class Scribe:
 
     def _begin(self, model: str) -> None:
         self._due.pop(model).cancel()
-        task = asyncio.create_task(self._write(model))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
+        if model not in self._queued:  # else its turn comes yet
+            self._queued.add(model)
+            _until_done(asyncio.create_task(self._write(model)), self._writing)
 
     async def _write(self, model: str) -> None:
-        last, is_loaded = self._applied[model]
-        is_on_disk = await asyncio.get_running_loop().run_in_executor(self._pen, self._remember, model, last)
-        if isinstance(last, ModelPromoted) and is_loaded and not is_on_disk and not self._is_stopping:
-            await self._challengers.begin(self._keep(model, last))
+        last, is_needed = await asyncio.get_running_loop().run_in_executor(self._pen, self._remember, model)
+        if isinstance(last, ModelPromoted) and is_needed and not self._is_stopping:
+            _until_done(self._challengers.begin(self._keep(model, last)), self._keeping)
 
-    def _remember(self, model: str, change: Change) -> bool:
-        """Write a change down; then nobody evicts its bundle any more: return whether that is there, if it has one."""
+    def _remember(self, model: str) -> tuple[Change, bool]:
+        """Write down a model's last change; return it, and whether its bundle is served and not on disk.
+
+        Once it is written, nobody evicts the bundle any more.
+        """
+        self._queued.discard(model)
+        change, is_loaded = self._applied[model]
         with about(model, change):
             try:
-                self._cache.remember(model, change, pause=partial(self._hurried.wait, REST_S))
-                return isinstance(change, ModelPromoted) and self._cache.has(change.bundle)
+                self._cache.remember(model, change, pause=self._pause)
+                return change, is_loaded and isinstance(change, ModelPromoted) and not self._cache.has(change.bundle)
             except OSError:  # a full disk must not keep a champion from serving
                 log.exception("champion is served but not remembered for the next start", model=model)
-                return False
+                return change, is_loaded
+
+    def _pause(self) -> None:
+        if not self._queued:
+            self._hurry.wait(REST_S)
 
     async def _keep(self, model: str, promoted: ModelPromoted) -> None:
         """Have the bundle on disk; it may have to be fetched anew, for which no newer change waits."""
-        try:
-            await self._challengers.keep(promoted.bundle)
-        except (BundleError, OSError):
-            log.exception("champion is served but not on disk for the next start", model=model)
+        with about(model, promoted):
+            try:
+                await self._challengers.keep(promoted.bundle)
+            except (BundleError, OSError):
+                log.exception("champion is served but not on disk for the next start", model=model)
+
+
+def _until_done(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> None:
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+async def _all(tasks: set[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)

@@ -181,7 +181,7 @@ async def test_a_consumer_that_the_server_forgot_is_made_anew(predictor: Predict
                 await asyncio.sleep(0.1)
     await model.serve(0.75)
     assert share_of(await asked(predictor, model)) == pytest.approx(0.75)
-    async with asyncio.timeout(20):  # they read what was overheard, too
+    async with asyncio.timeout(20):  # they acknowledge what was overheard, too
         while any(info.num_pending or info.num_ack_pending for info in await bus.js.consumers_info(Stream.CHAMPIONS)):
             await asyncio.sleep(0.1)
 

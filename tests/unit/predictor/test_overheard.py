@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 import structlog.testing
@@ -12,7 +12,7 @@ from nats.aio.client import Client
 
 from services.predictor.follower import Follower
 from services.predictor.handlers import subscribe
-from services.predictor.overheard import Overheard
+from services.predictor.overheard import OnlyNews, Overheard
 from shared.event import Stream
 from shared.events import BundleRef
 from tests.unit.predictor.conftest import promoted, withdrawn
@@ -95,4 +95,17 @@ async def test_what_was_overheard_and_not_followed_is_read_again(
     follower.follow.side_effect = RuntimeError("nobody foresaw it")
     change, data = promoted(REF, "1", 1), promoted(REF, "1", 1).model_dump_json().encode()
     await wire.passes(change.subject("m"), data)
-    assert not overheard.has(change.subject("m"), data)
+    assert not overheard.is_copy(change.subject("m"), data)
+
+
+async def test_the_copy_is_acknowledged_and_comes_again_as_anything_else(wire: Wire, overheard: Overheard) -> None:
+    change = promoted(REF, "1", 1)
+    data, read = change.model_dump_json().encode(), AsyncMock()
+    await wire.passes(change.subject("m"), data)
+    message = Mock(raw_message=SimpleNamespace(subject=change.subject("m"), data=data), ack=AsyncMock())
+    only_news = OnlyNews(overheard, message, context=Mock())
+    await only_news.consume_scope(read, message)
+    message.ack.assert_awaited_once_with()
+    read.assert_not_awaited()
+    await only_news.consume_scope(read, message)
+    read.assert_awaited_once_with(message)

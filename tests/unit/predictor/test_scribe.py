@@ -1,7 +1,9 @@
 """The scribe: what was applied last is written last, in steps that leave requests their time, unless it is urgent."""
 
 import asyncio
-from collections.abc import Callable
+import resource
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
@@ -44,9 +46,7 @@ async def test_changes_that_come_within_a_rest_are_written_once(
     assert sorted(written) == [("m", 3), ("other", 1)]
 
 
-async def test_what_was_noted_before_is_not_written_again(
-    scribe: Scribe, parts: Parts, written: list[tuple[str, int]]
-) -> None:
+async def test_what_was_noted_before_is_not_written_again(scribe: Scribe, written: list[tuple[str, int]]) -> None:
     change = withdrawn(1)
     for _ in range(2):
         scribe.note("m", change, is_loaded=False)
@@ -56,16 +56,43 @@ async def test_what_was_noted_before_is_not_written_again(
 
 @pytest.mark.parametrize("hurry", [Scribe.settled, Scribe.stop])
 async def test_who_is_waited_for_does_not_rest(
-    scribe: Scribe, parts: Parts, monkeypatch: pytest.MonkeyPatch, hurry: Callable[[Scribe], object]
+    scribe: Scribe, parts: Parts, monkeypatch: pytest.MonkeyPatch, hurry: Callable[[Scribe], Awaitable[None]]
 ) -> None:
-    monkeypatch.setattr(module, "REST_S", 3600.0)
+    monkeypatch.setattr(module, "REST_S", 30.0)
     scribe.note("m", withdrawn(1), is_loaded=False)
-    await asyncio.sleep(2 * module.AFTER_S)  # it rests between two steps by now, or is about to
+    await until(lambda: bool(pointers(parts, ".lock")), "the first step")
     scribe.note("m", withdrawn(2), is_loaded=False)
     async with asyncio.timeout(10):
-        await hurry(scribe)  # type: ignore[misc]
+        await hurry(scribe)
     ((_, last),) = parts.cache.remembered()
     assert last.generation == 2
+
+
+async def test_once_nobody_waits_there_are_rests_again(
+    scribe: Scribe, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 30.0)
+    scribe.note("m", withdrawn(1), is_loaded=False)
+    await asyncio.gather(scribe.settled(), scribe.settled())
+    scribe.note("other", withdrawn(1), is_loaded=False)
+    await until(lambda: len(pointers(parts, ".lock")) == 2, "the first step")
+    assert len(parts.cache.remembered()) == 1
+    await scribe.stop()
+    assert len(parts.cache.remembered()) == 2
+
+
+async def test_what_waits_for_its_turn_is_written_once_and_without_rests(
+    scribe: Scribe, parts: Parts, written: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REST_S", 30.0)
+    scribe.note("m", withdrawn(1), is_loaded=False)
+    await until(lambda: bool(pointers(parts, ".lock")), "the first step, and the rest behind it")
+    for generation in (1, 2, 3):
+        for model in ("m", "n", "o"):
+            scribe.note(model, withdrawn(generation), is_loaded=False)
+        await asyncio.sleep(1.5 * module.AFTER_S)
+    await scribe.settled()
+    assert sorted(written) == [("m", 1), ("m", 3), ("n", 3), ("o", 3)]
 
 
 async def test_there_is_a_rest_between_the_steps_of_writing(parts: Parts) -> None:
@@ -73,3 +100,20 @@ async def test_there_is_a_rest_between_the_steps_of_writing(parts: Parts) -> Non
     parts.cache.remember("m", promoted(REF, "1", 1), pause=lambda: steps.append(bool(parts.cache.remembered())))
     assert steps == [False, False], "a pointer is replaced in the last step"
     assert parts.cache.remembered()
+
+
+def test_a_pointer_that_is_not_written_whole_replaces_none(parts: Parts) -> None:
+    parts.cache.remember("m", promoted(REF, "1", 1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            parts.cache.remember("m", promoted(REF, "2", 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    ((_, last),) = parts.cache.remembered()
+    assert last.generation == 1
+
+
+def pointers(parts: Parts, suffix: str) -> list[Path]:
+    return [*(parts.folder / "cache" / "champions").glob(f"*{suffix}")]
