@@ -5,8 +5,10 @@ from functools import partial
 from time import monotonic
 from unittest.mock import Mock
 
+import pytest
 from faststream.nats import NatsBroker, TestNatsBroker
 
+from services.predictor import courtesy
 from services.predictor.courtesy import MANY_S, REST_S, GiveWay, Pace
 from services.predictor.handlers import subscribe
 
@@ -28,18 +30,21 @@ async def test_requests_that_come_within_a_rest_go_before_each_step() -> None:
     assert monotonic() - began >= 2 * REST_S * 0.9, "one rest before it is read, one before it is handled"
 
 
-async def test_of_many_messages_only_the_first_rests() -> None:
-    broker, rested = NatsBroker(middlewares=[partial(GiveWay, pace := Pace())]), list[float]()
+async def test_of_many_messages_only_the_first_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(courtesy, "monotonic", lambda: now)
+    broker, rests = NatsBroker(middlewares=[partial(GiveWay, pace := Pace())]), list[float]()
 
     @broker.subscriber("subject")
     async def handle(_: str) -> None:
-        rested.append(pace.rest_s())
+        rests.append(pace.rest_s())
 
     async with TestNatsBroker(broker):
         for _ in range(3):
             await broker.publish("message", "subject")
-    assert rested == [REST_S, 0, 0], "while the first is handled, none was handled yet"
-    await asyncio.sleep(1.1 * MANY_S)
+            now += MANY_S / 2
+    assert rests == [REST_S, 0, 0], "while the first is handled, none was handled yet"
+    now += MANY_S
     assert pace.rest_s() == REST_S
 
 
