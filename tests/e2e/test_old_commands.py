@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import mlflow
 import pytest
 
 from cli.output import DONE, REFUSED
+from tests.docker import compose
 from tests.integration.raw_filestore import experiment, run
 from tests.servers import answers, free_port, running, wait_for
 from tests.stack import BATON, RunningStack, running_stack
@@ -60,7 +60,7 @@ def test_mlflow_starts_on_the_database_that_a_tracking_uri_names(database_url: s
         assert f"postgres: {database_url}\n" in log.read_text()
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker command")
+@pytest.mark.skipif(compose() is None, reason="Docker Compose is not installed")
 def test_with_docker_postgresql_answers_on_this_machine_too() -> None:
     command = ["docker", *COMPOSE, "config", "--format", "json"]
     found = json.loads(subprocess.run(command, capture_output=True, check=True, cwd=ROOT, timeout=60).stdout)

@@ -2,22 +2,22 @@
 
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.docker import compose
+
 FILE = Path(__file__).parents[3] / "compose" / "cluster.yaml"
 SECRETS = "/run/baton"
 
 
 def read(**settings: str) -> dict[str, Any]:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
+    if (installed := compose()) is None:
         pytest.skip("Docker Compose is not installed")
-    command = [docker, "compose", "-f", str(FILE), "--profile", "*", "config", "--format", "json"]
+    command = [*installed, "-f", str(FILE), "--profile", "*", "config", "--format", "json"]
     services: dict[str, Any] = json.loads(
         subprocess.run(command, env={**os.environ, **settings}, capture_output=True, check=True).stdout
     )["services"]
