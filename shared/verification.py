@@ -17,7 +17,7 @@ from shared.errors import BundleError
 TIMED = 3  # golden rows, each with a path of its own through trees: one that was walked comes from caches
 
 
-@dataclass(frozen=True, eq=False)  # each is itself alone: others know something of it by it
+@dataclass(frozen=True, eq=False)  # hashed by identity: a key of what else is known of it
 class VerifiedModel:
     """A model that gave the answers it gave when it was trained. Durations in milliseconds.
 
