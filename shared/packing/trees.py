@@ -5,11 +5,10 @@ histogram-based gradient boosting look at doubles.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto
 from skl2onnx.common.data_types import DoubleTensorType, Int64TensorType, StringTensorType
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -23,80 +22,13 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 
-from shared.packing.graph import ML, Part
-
-
-@dataclass(frozen=True)
-class Tree:
-    """One tree as arrays of shape (nodes,): where a row's feature is at most the threshold, it goes left.
-
-    `value` is what a leaf adds to the output numbered `target`.
-    """
-
-    is_leaf: np.ndarray
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    missing_left: np.ndarray
-    value: np.ndarray
-    target: int = 0
-
-
-def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int) -> str:
-    """Add the sum of trees; return a tensor of shape (n, targets), double."""
-    trees = [_with_branch(tree) for tree in trees]
-    branches = np.cumsum([0, *(int((~tree.is_leaf).sum()) for tree in trees)])
-    leaves = np.cumsum([0, *(int(tree.is_leaf.sum()) for tree in trees)])
-    nodes = [_numbered(*each) for each in zip(trees, branches[:-1], leaves[:-1], strict=True)]
-    joined = {name: np.concatenate([node[name] for node in nodes]) for name in nodes[0]}
-    return part.add(
-        "TreeEnsemble",
-        rows,
-        domain=ML,
-        n_targets=targets,
-        aggregate_function=1,  # the sum
-        post_transform=0,  # none
-        tree_roots=branches[:-1],
-        nodes_modes=numpy_helper.from_array(np.zeros(branches[-1], np.uint8)),  # at most
-        nodes_splits=numpy_helper.from_array(joined.pop("splits")),
-        leaf_weights=numpy_helper.from_array(joined.pop("weights")),
-        leaf_targetids=joined.pop("targets"),
-        **{f"nodes_{name}": values for name, values in joined.items()},
-    )
-
-
-def _with_branch(tree: Tree) -> Tree:
-    """Give a tree that is a single leaf a branch that leads to it either way: ONNX trees begin with a branch."""
-    if not tree.is_leaf[0]:
-        return tree
-    three = np.array([False, True, True])
-    nothing = np.zeros(3)
-    return Tree(three, nothing.astype(int), nothing, np.array([1, 0, 0]), np.array([2, 0, 0]), nothing.astype(bool),
-                np.repeat(tree.value[:1], 3), tree.target)  # fmt: skip
-
-
-def _numbered(tree: Tree, first_branch: int, first_leaf: int) -> dict[str, np.ndarray]:
-    """Return a tree's branches and leaves, each numbered on its own, as the operator wants them."""
-    branch = ~tree.is_leaf
-    number = np.where(branch, np.cumsum(branch) - 1 + first_branch, np.cumsum(tree.is_leaf) - 1 + first_leaf)
-    left, right = tree.left[branch], tree.right[branch]
-    return {
-        "featureids": tree.feature[branch].astype(np.int64),
-        "splits": tree.threshold[branch].astype(np.float64),
-        "truenodeids": number[left],
-        "falsenodeids": number[right],
-        "trueleafs": tree.is_leaf[left].astype(np.int64),
-        "falseleafs": tree.is_leaf[right].astype(np.int64),
-        "missing_value_tracks_true": tree.missing_left[branch].astype(np.int64),
-        "weights": tree.value[tree.is_leaf].astype(np.float64),
-        "targets": np.full(int(tree.is_leaf.sum()), tree.target),
-    }
+from shared.packing.ensemble import Tree, ensemble
+from shared.packing.graph import Part
 
 
 def _tree(tree: Any, value: np.ndarray, target: int = 0) -> Tree:
     return Tree(tree.children_left < 0, tree.feature, tree.threshold, tree.children_left, tree.children_right,
-                tree.missing_go_to_left.astype(bool), value, target)  # fmt: skip
+                tree.missing_go_to_left.astype(bool), tree.n_node_samples, value, target)  # fmt: skip
 
 
 def convert_forest(scope: Any, operator: Any, container: Any) -> None:
@@ -165,9 +97,8 @@ def convert_hist_gradient_boosting(scope: Any, operator: Any, container: Any) ->
 def _hist_tree(nodes: np.ndarray, target: int) -> Tree:
     is_leaf, missing_left = nodes["is_leaf"].astype(bool), nodes["missing_go_to_left"].astype(bool)
     left, right = nodes["left"].astype(int), nodes["right"].astype(int)
-    return Tree(
-        is_leaf, nodes["feature_idx"], nodes["num_threshold"], left, right, missing_left, nodes["value"], target
-    )
+    return Tree(is_leaf, nodes["feature_idx"], nodes["num_threshold"], left, right,
+                missing_left, nodes["count"], nodes["value"], target)  # fmt: skip
 
 
 def _in_float32(part: Part) -> str:
