@@ -39,7 +39,7 @@ def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Run
         if manifest.runtime == "onnx":
             from shared.runtime.onnx import OnnxRuntime
 
-            return OnnxRuntime(path.read_bytes(), manifest.output)
+            return OnnxRuntime(path, manifest.output)
         if manifest.runtime == "pyfunc":
             from shared.runtime.pyfunc import PyfuncRuntime
 
