@@ -1,6 +1,7 @@
 """`python -m services.predictor`: the workers of one predictor on one port."""
 
 import math
+import os
 import sys
 
 import uvicorn
@@ -16,6 +17,7 @@ from shared.telemetry import configure_logging
 from shared.tls import nats_context
 
 STARTS_WITHIN_S = 30  # a worker that says nothing for so long hangs; one that imports on a busy machine is silent, too
+TUNABLES, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 
 class Workers(Multiprocess):
@@ -47,6 +49,7 @@ def serve(settings: PredictorSettings) -> None:
     ready waits, and is not refused.
     """
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
+    os.environ[TUNABLES] = with_large_pages(os.environ.get(TUNABLES, ""))
     config = uvicorn.Config(
         "services.predictor.app:create_app",
         factory=True,
@@ -66,6 +69,15 @@ def serve(settings: PredictorSettings) -> None:
     port = listener.getsockname()[1]  # of no other process, so it names what is this one's own
     meters.share(settings.cache_dir.absolute() / f"metrics-{port}")
     Workers(config, sockets=[listener]).run()
+
+
+def with_large_pages(tunables: str) -> str:
+    """Add to glibc's tunables that memory is in pages of 2 MB, where Linux has some; leave what is said of it already.
+
+    A row's walk through a large forest meets thousands of pages, more than a processor remembers the places of. A
+    worker's glibc reads it when it starts, from 2.35 on.
+    """
+    return tunables if LARGE_PAGES in tunables else ":".join([*filter(None, [tunables]), f"{LARGE_PAGES}=1"])
 
 
 if __name__ == "__main__":

@@ -74,10 +74,13 @@ class Reporter:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
     def _soon(self, *steps: Callable[[], None]) -> None:
-        """Do something in steps, with a rest before each: of two changes what comes first is said first."""
+        """Do something in steps, with a rest before each: of two changes what comes first is said first.
+
+        The rests end between those of `GiveWay`, which the stream's copy of the change takes meanwhile.
+        """
         loop = asyncio.get_running_loop()
         for number, step in enumerate(steps, start=1):
-            loop.call_later(number * REST_S, step)
+            loop.call_later((number + 0.5) * REST_S, step)
 
     def _count_serving(
         self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+from services.predictor.background import give_way
 from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.courtesy import REST_S
@@ -21,8 +22,8 @@ log = logger(__name__)
 class Scribe:
     """Remembers changes on disk a moment after they were applied, and has the bundles of what is served there.
 
-    A thread of its own writes one model after the other, each time what was applied last. It rests between steps unless
-    somebody waits.
+    A thread of its own, of low priority, writes one model after the other, each time what was applied last. It rests
+    between steps unless somebody waits.
     """
 
     def __init__(self, cache: Cache, challengers: Challengers) -> None:
@@ -30,7 +31,7 @@ class Scribe:
         self._challengers = challengers
         self._applied: dict[str, tuple[Change, bool]] = {}
         self._due: dict[str, asyncio.TimerHandle] = {}
-        self._pen = ThreadPoolExecutor(1, thread_name_prefix="scribe")
+        self._pen = ThreadPoolExecutor(1, thread_name_prefix="scribe", initializer=give_way)
         self._queued: set[str] = set()  # models that wait for the pen
         self._writing: set[asyncio.Task[None]] = set()
         self._keeping: set[asyncio.Task[None]] = set()

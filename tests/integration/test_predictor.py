@@ -12,6 +12,7 @@ from time import monotonic
 import httpx
 import pytest
 
+from services.predictor.__main__ import TUNABLES, with_large_pages
 from shared.bus import NatsBus
 from shared.errors import PromotionConflictError
 from shared.event import Stream
@@ -201,6 +202,11 @@ async def test_a_change_is_heard_before_the_stream_has_it(predictor: Predictor, 
     _, stored = await bus.last(ModelPromoted, model.name) or (0, None)
     assert isinstance(stored, ModelPromoted)
     assert stored.version == "1"
+
+
+def test_workers_have_their_memory_in_large_pages(predictor: Predictor) -> None:
+    said = [worker.environ().get(TUNABLES, "") for worker in predictor.workers()]
+    assert said == [with_large_pages("")] * WORKERS
 
 
 async def test_a_killed_worker_is_replaced_and_its_index_used_again(predictor: Predictor, model: Model) -> None:
