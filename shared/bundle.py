@@ -9,6 +9,7 @@ import io
 import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -156,6 +157,13 @@ def write(archive: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
             member.size = len(contents[name])
             tar.addfile(member, io.BytesIO(contents[name]))
     return manifest.digest()
+
+
+def is_compiled(archive: Path) -> bool:
+    """Tell, by the names of the files in a bundle, whether its model is compiled; nothing of it is checked."""
+    with suppress(tarfile.TarError, OSError), tarfile.open(archive, "r:") as tar:
+        return MODEL_FILES["onnx"] in tar.getnames()
+    return False
 
 
 def unpack(archive: Path, folder: Path, digest: str) -> Manifest:

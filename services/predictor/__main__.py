@@ -77,7 +77,7 @@ def with_large_pages(tunables: str) -> str:
     A row's walk through a large forest meets thousands of pages, more than a processor remembers the places of. A
     worker's glibc reads it when it starts, from 2.35 on.
     """
-    return tunables if LARGE_PAGES in tunables else ":".join([*filter(None, [tunables]), f"{LARGE_PAGES}=1"])
+    return tunables if LARGE_PAGES in tunables else f"{tunables}:{LARGE_PAGES}=1".lstrip(":")
 
 
 if __name__ == "__main__":

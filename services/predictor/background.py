@@ -1,4 +1,4 @@
-"""Work in a thread of low priority: whoever answers requests on the same processor goes first."""
+"""Work in a thread of its own, with a deadline; and how a thread lets whoever answers requests go first."""
 
 import asyncio
 import os
@@ -6,13 +6,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Generic, TypeVar
 
 NICER = 10  # of Linux's niceness: a tenth of a processor that requests want all of, whatever is left of another one
 NICEST = 19
-SHORTEST_S = 0.01  # a look at how much of the deadline is left
+SHORTEST_S = 0.01  # between two looks at how much of a deadline is left, however little that is
 
 T = TypeVar("T")
 
@@ -32,20 +33,21 @@ class Background(Generic[T]):
         Time in which it waited for the processor does not count: that others want it speaks against no work.
         """
         began, result = monotonic(), asyncio.wrap_future(self._result)
-        while True:
-            left_s = began + deadline_s + self._held_up_s() - monotonic()
-            if self._result.done():
-                return await result
-            if left_s <= 0:
-                result.cancel()
-                raise TimeoutError
-            await asyncio.wait([result], timeout=max(left_s, SHORTEST_S))
+        try:
+            while True:
+                left_s = began + deadline_s + self._held_up_s() - monotonic()
+                if self._result.done():
+                    return await result
+                if left_s <= 0:
+                    raise TimeoutError
+                await asyncio.wait([result], timeout=max(left_s, SHORTEST_S))
+        finally:
+            result.cancel()  # what becomes of the work later is nobody's any more
 
     def _run(self, work: Callable[[], T]) -> None:
         try:
-            give_way()
             self._result.set_result(work())
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it is for who waits
             self._result.set_exception(error)
 
     def _held_up_s(self) -> float:
@@ -60,8 +62,9 @@ class Background(Generic[T]):
 def give_way() -> None:
     """Lower the priority of the thread that asks, for good: to raise it again needs privileges.
 
-    Where priorities are those of whole processes, which is anywhere but on Linux, nothing changes.
+    Nothing changes where it is forbidden, nor anywhere but on Linux, where priorities are those of whole processes.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + NICER, NICEST))
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, thread, min(os.getpriority(os.PRIO_PROCESS, thread) + NICER, NICEST))

@@ -15,7 +15,7 @@ from shared.runtime import Prediction
 from shared.verification import VerifiedModel
 
 ROWS_INLINE = 64  # the most that are answered on the loop, however quick the model
-INLINE_S = 0.0005  # the longest that an answer may take there: the way through a thread costs a request as much
+INLINE_S = 0.0005  # the longest that an answer may take there: others wait, but a thread costs a request as much
 TOO_LONG_S = 0.005  # what took so long there is timed anew; a busy machine alone takes a part of that
 THREADS = 4  # for bodies, and as many for compiled models: whatever runs in these ends
 OTHERS_AT_ONCE = 16  # other models, which are Python and may hang: so many must hang before another one waits for them

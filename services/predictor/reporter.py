@@ -20,6 +20,7 @@ from shared.events import ModelPromoted, ModelRejected, ModelServing
 from shared.telemetry import logger
 from shared.tracing import tracing
 
+APART = 0.5  # of a rest
 LONGEST_MESSAGE = 2_000  # what a library says of a model may be as long as the model
 
 Report = ModelServing | ModelRejected
@@ -76,11 +77,11 @@ class Reporter:
     def _soon(self, *steps: Callable[[], None]) -> None:
         """Do something in steps, with a rest before each: of two changes what comes first is said first.
 
-        The rests end between those of `GiveWay`, which the stream's copy of the change takes meanwhile.
+        They come between the steps that the stream's copy of the change takes (`GiveWay`), which mostly comes at once.
         """
         loop = asyncio.get_running_loop()
         for number, step in enumerate(steps, start=1):
-            loop.call_later((number + 0.5) * REST_S, step)
+            loop.call_later((number + APART) * REST_S, step)
 
     def _count_serving(
         self, promoted: ModelPromoted, champion: Champion, *, prefetched: bool, swap_ms: float | None

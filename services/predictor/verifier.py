@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from services.predictor.background import Background
+from services.predictor.background import Background, give_way
 from services.predictor.intake import intake
+from shared.bundle import is_compiled
 from shared.errors import BundleError
 from shared.faults import point
 from shared.verification import VerifiedModel, verify
@@ -16,7 +17,7 @@ Verify = Callable[[Path, Path, str], VerifiedModel]
 
 
 class Verifier:
-    """Checks each bundle in the background, a few at once; `deadline_s` counts from when it begins."""
+    """Checks each bundle in a thread of its own, a few at once; `deadline_s` counts from when it begins."""
 
     def __init__(self, deadline_s: float, verify: Verify = verify) -> None:
         self._deadline_s = deadline_s
@@ -30,6 +31,8 @@ class Verifier:
         """
 
         def verify() -> VerifiedModel:
+            if is_compiled(archive):  # what other libraries start meanwhile would have the low priority, too, for ever
+                give_way()
             point("predictor.verifying")
             model = self._verify(archive, folder, digest)
             intake(model)  # here, where no request waits for it

@@ -39,7 +39,7 @@ from shared.telemetry import logger
 from shared.verification import verify
 
 YOUNG = 20_000  # new objects before a collection looks at them: those of a request are no cycles, and gone by then
-SWITCH_S = 0.0005  # a thread that verifies a bundle holds up a request so long at most; Python's own is ten times that
+SWITCH_S = 0.0005  # a verifying thread that runs holds up a request so long at most; Python's own is ten times that
 FIRST_ATTEMPT_S, ATTEMPT_S = 1.0, 5.0  # a NATS that is there answers at once; who waits for it may be served meanwhile
 
 log = logger(__name__)

@@ -39,7 +39,8 @@ def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Run
         if manifest.runtime == "onnx":
             from shared.runtime.onnx import OnnxRuntime
 
-            return OnnxRuntime(path, manifest.output)
+            with path.open("rb"):  # what the host is short of is to be raised as it is, which onnxruntime does not do
+                return OnnxRuntime(path, manifest.output)
         if manifest.runtime == "pyfunc":
             from shared.runtime.pyfunc import PyfuncRuntime
 
@@ -54,7 +55,8 @@ def load(folder: Path, manifest: Manifest, *, allow_pyfunc: bool = False) -> Run
     except Exception as error:  # whatever a model file makes a library raise
         if is_hosts(error):
             raise
-        raise BundleError(f"the model cannot be loaded: {type(error).__name__}: {error}", "load") from error
+        said = str(error).replace(str(path), path.name)  # it is told to others, who have other folders
+        raise BundleError(f"the model cannot be loaded: {type(error).__name__}: {said}", "load") from error
 
 
 def is_hosts(error: Exception) -> bool:

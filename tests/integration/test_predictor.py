@@ -204,9 +204,9 @@ async def test_a_change_is_heard_before_the_stream_has_it(predictor: Predictor, 
     assert stored.version == "1"
 
 
-def test_workers_have_their_memory_in_large_pages(predictor: Predictor) -> None:
-    said = [worker.environ().get(TUNABLES, "") for worker in predictor.workers()]
-    assert said == [with_large_pages("")] * WORKERS
+def test_workers_are_told_to_ask_for_large_pages(predictor: Predictor) -> None:
+    told = [worker.environ()[TUNABLES] for worker in predictor.workers()]
+    assert told == [with_large_pages(os.environ.get(TUNABLES, ""))] * WORKERS
 
 
 async def test_a_killed_worker_is_replaced_and_its_index_used_again(predictor: Predictor, model: Model) -> None:

@@ -1,6 +1,9 @@
 """A worker's parts over the bus in memory."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +26,13 @@ from shared.fakes import InMemoryBus
 from shared.verification import verify
 from tests import bundles
 from tests.unit.predictor.api import Predictor
+
+of_threads = pytest.mark.skipif(sys.platform != "linux", reason="priorities are those of processes")
+
+
+def niceness() -> int:
+    """Return the priority of the thread that asks, as Linux numbers it."""
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 def promoted(bundle: BundleRef, version: str, generation: int, ledger: str = "l") -> ModelPromoted:

@@ -31,6 +31,14 @@ def note(parts: Parts, verified: VerifiedModel, change: ModelPromoted, *, is_ser
         parts.reporter.rejected(change, "m", BundleError("other answers", "golden"))
 
 
+async def test_its_steps_come_between_those_of_the_streams_copy(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    verified = await parts.cache.verified(await parts.bundle(0.25), parts.bus)
+    rests: list[float] = []
+    monkeypatch.setattr(asyncio.get_running_loop(), "call_later", lambda seconds, _: rests.append(seconds / REST_S))
+    note(parts, verified, promoted(BUNDLE, "1", 1), is_served=True)
+    assert rests == pytest.approx([1.5, 2.5, 3.5])
+
+
 @pytest.mark.parametrize(("first", "second"), [(True, True), (True, False), (False, True), (False, False)])
 async def test_reports_come_in_the_order_of_the_changes(parts: Parts, first: bool, second: bool) -> None:
     verified = await parts.cache.verified(await parts.bundle(0.25), parts.bus)

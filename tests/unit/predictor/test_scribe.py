@@ -1,10 +1,7 @@
 """The scribe: what was applied last is written last, in steps that leave requests their time, unless it is urgent."""
 
 import asyncio
-import os
 import resource
-import sys
-import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from services.predictor.background import NICER, NICEST
 from services.predictor.cache import Cache
 from services.predictor.scribe import Scribe
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
-from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
+from tests.unit.predictor.conftest import Parts, niceness, of_threads, promoted, until, withdrawn
 
 REF = BundleRef(object="sha256-a", digest="sha256:a", size=1)
 Change = ModelPromoted | ModelWithdrawn
@@ -58,17 +55,13 @@ async def test_what_was_noted_before_is_not_written_again(scribe: Scribe, writte
     assert written == [("m", 1)]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="priorities of threads")
+@of_threads
 async def test_who_writes_gives_way_to_who_answers(scribe: Scribe, monkeypatch: pytest.MonkeyPatch) -> None:
     found: list[int] = []
     monkeypatch.setattr(Cache, "remember", lambda *_, **__: found.append(niceness()))
     scribe.note("m", withdrawn(1), is_loaded=False)
     await scribe.settled()
     assert found == [min(niceness() + NICER, NICEST)]
-
-
-def niceness() -> int:
-    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
 
 @pytest.mark.parametrize("hurry", [Scribe.settled, Scribe.stop])

@@ -1,5 +1,6 @@
 """Runtimes: both give one answer for the same rows, and say what they cannot load."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from shared.bundle import MODEL_FILES, Manifest, Output
+from shared.bundle import MODEL_FILES, Manifest, Output, unpack
 from shared.errors import BundleError
 from shared.packing import inputs_of, output_of
 from shared.packing.conversion import convert
@@ -56,6 +57,20 @@ def test_a_file_that_is_no_model_is_not_loaded(tmp_path: Path, kind: str) -> Non
     with pytest.raises(BundleError, match="cannot be loaded") as raised:
         load(tmp_path, manifest)
     assert raised.value.check == "load"
+    assert str(tmp_path) not in str(raised.value), "others have other folders"
+
+
+def test_what_the_host_is_short_of_speaks_against_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = packed(tmp_path / "bundle.tar")
+    assert manifest.runtime == "onnx"
+    unpack(tmp_path / "bundle.tar", tmp_path, manifest.digest())
+
+    def too_many(*_: object) -> None:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(Path, "open", too_many)
+    with pytest.raises(OSError, match="too many open files"):
+        load(tmp_path, manifest)
 
 
 def test_a_model_that_is_code_is_not_opened_unless_allowed(tmp_path: Path) -> None:

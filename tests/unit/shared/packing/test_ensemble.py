@@ -3,10 +3,15 @@
 import math
 
 import numpy as np
+import onnx
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.ensemble import RandomForestClassifier
 
+from shared.bundle import Column, Columns, Output
+from shared.packing.conversion import convert
 from shared.packing.ensemble import Tree, mostly_right
+from shared.runtime.sklearn import frame_of
 
 FEATURES = 2
 LARGEST = float(np.finfo(float).max)
@@ -45,9 +50,20 @@ def leaf(tree: Tree, row: list[float]) -> int:
 
 @given(trees(), st.lists(NUMBERS | st.just(math.nan), min_size=FEATURES, max_size=FEATURES), st.data())
 def test_every_row_comes_to_the_leaf_that_it_came_to(tree: Tree, row: list[float], data: st.DataObject) -> None:
-    split_points = [float(value) for value in tree.threshold[~tree.is_leaf]]
-    row[0] = data.draw(st.just(row[0]) | st.sampled_from(split_points))
+    beside = [math.nextafter(value, way) for value in tree.threshold[~tree.is_leaf] for way in (-math.inf, math.inf)]
+    row = [data.draw(st.sampled_from([value, *tree.threshold[~tree.is_leaf].tolist(), *beside])) for value in row]
     assert leaf(mostly_right(tree, FEATURES), [*row, *(-value for value in row)]) == leaf(tree, row)
+
+
+def test_a_compiled_forest_is_laid_out_so() -> None:
+    rows: Columns = {"x": np.arange(100.0), "y": np.arange(100.0) % 7}
+    forest = RandomForestClassifier(3, random_state=0).fit(frame_of(rows), np.arange(100) % 9 == 0)
+    columns = [Column(name=name, type="double") for name in rows]
+    output = Output(kind="classification", classes=["False", "True"], probabilities=True)
+    graph = onnx.load_model_from_string(convert(forest, columns, output)).graph
+    (ensemble,) = (node for node in graph.node if node.op_type == "TreeEnsemble")
+    features = next(list(each.ints) for each in ensemble.attribute if each.name == "nodes_featureids")
+    assert {feature // len(rows) for feature in features} == {0, 1}, "some compare the features' negatives"
 
 
 @given(trees())

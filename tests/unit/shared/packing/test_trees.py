@@ -87,6 +87,15 @@ def test_what_is_missing_goes_the_way_it_went_in_training(target: str, classifie
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_infinite_values_go_the_way_they_go_in_scikit_learn(target: str) -> None:
+    model = (HistGradientBoostingRegressor if target == "quantity" else HistGradientBoostingClassifier)(max_iter=9)
+    asked = {
+        name: np.where(RANDOM.random(150) < 0.3, RANDOM.choice([-np.inf, np.inf], 150), ROWS[name]) for name in ROWS
+    }
+    assert_alike(model, target, gaps(ROWS), gaps(asked))
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_trees_that_are_one_leaf_are_trees(target: str) -> None:
     kind = RandomForestRegressor if target == "quantity" else RandomForestClassifier
     stumps, forest = kind(3, min_samples_leaf=150), kind(3, max_depth=2, random_state=0)

@@ -1,0 +1,34 @@
+"""The verifier: compiled models are checked with low priority, all others as whoever started them."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from services.predictor.background import NICER, NICEST
+from services.predictor.verifier import Verifier
+from shared.bundle import MODEL_FILES
+from shared.verification import VerifiedModel
+from tests.unit.predictor.conftest import niceness, of_threads
+
+
+@of_threads
+@pytest.mark.parametrize(("runtime", "nicer"), [("onnx", NICER), ("sklearn", 0), ("pyfunc", 0), (None, 0)])
+async def test_only_compiled_models_are_checked_with_low_priority(
+    tmp_path: Path, runtime: str | None, nicer: int
+) -> None:
+    archive, found = tmp_path / "bundle.tar", []
+    if runtime is None:
+        archive.write_bytes(b"no archive")
+    else:
+        with tarfile.open(archive, "w") as tar:
+            tar.addfile(tarfile.TarInfo(MODEL_FILES[runtime]), io.BytesIO())
+
+    def verify(*_: object) -> VerifiedModel:
+        found.append(niceness())
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await Verifier(30, verify).verified(archive, tmp_path, "")
+    assert found == [min(niceness() + nicer, NICEST)]
