@@ -20,7 +20,7 @@ from shared.events import ModelPromoted, ModelRejected, ModelServing
 from shared.telemetry import logger
 from shared.tracing import tracing
 
-APART = 0.5  # of a rest
+APART = 0.5  # of a rest: so far from the steps of the stream's copy
 LONGEST_MESSAGE = 2_000  # what a library says of a model may be as long as the model
 
 Report = ModelServing | ModelRejected

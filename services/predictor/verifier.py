@@ -31,7 +31,7 @@ class Verifier:
         """
 
         def verify() -> VerifiedModel:
-            if is_compiled(archive):  # what other libraries start meanwhile would have the low priority, too, for ever
+            if is_compiled(archive):  # only then: what other libraries start as they load keeps the priority for ever
                 give_way()
             point("predictor.verifying")
             model = self._verify(archive, folder, digest)
