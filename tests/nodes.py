@@ -45,6 +45,12 @@ class Node:
                 command, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, **own}, start_new_session=True
             )
 
+    def is_healthy(self) -> bool:
+        """Tell whether it has caught up; fail if it has ended, for it never will then."""
+        assert self.process is not None
+        assert self.process.poll() is None, f"{self.name} ended: see {self.folder}/{self.name}.log"
+        return answers(f"http://127.0.0.1:{self.monitor}/healthz")()
+
     def end(self, number: signal.Signals) -> None:
         """End it, and wait until it has ended."""
         assert self.process is not None
@@ -87,8 +93,7 @@ class Nodes:
     def wait_until_healthy(self) -> None:
         """Wait until every server has caught up with all that it holds copies of."""
         for node in self.members:
-            check = answers(f"http://127.0.0.1:{node.monitor}/healthz")
-            wait_for(f"{node.name} (see {self.folder}/{node.name}.log)", check, HEALTHY_WITHIN_S)
+            wait_for(f"{node.name} (see {self.folder}/{node.name}.log)", node.is_healthy, HEALTHY_WITHIN_S)
 
 
 @contextmanager

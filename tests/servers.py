@@ -1,17 +1,20 @@
 """Starting real servers for tests, waiting for them, and ending each by its own handle."""
 
 import asyncio
+import fcntl
 import os
+import secrets
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 
@@ -19,11 +22,26 @@ from compose.local.datadir import DataDir
 from compose.local.postgres import database_url, postgres_child
 from shared.settings import sqlalchemy_url
 
+PORTS = range(20_000, 32_000)  # systems give none of these to who connects, or asks for any
+_claims: list[TextIO] = []
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port at which nobody listens; other processes of tests get another one until this process ends."""
+    folder = Path(tempfile.gettempdir()) / "baton-ports"
+    folder.mkdir(exist_ok=True)
+    while True:
+        port = secrets.choice(PORTS)  # not of `random`, which tests may have begun anew
+        claim = (folder / str(port)).open("w")
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            return port
 
 
 def wait_for(what: str, check: Callable[[], bool], deadline_s: float = 60.0) -> None:
