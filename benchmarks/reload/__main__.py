@@ -1,4 +1,4 @@
-"""What promotions do to requests: steady load at a share of the capacity, with promotions and without, by turns.
+"""What promotions do to requests: steady load at a share of the capacity, with promotions here, elsewhere, and without.
 
     ./task bench -- reload [--promotions 100] [--share 0.7] [--models forest ...] [--systems baton mlserver]
         [--workers 1 2] [--arrivals random even] [--sync always]
@@ -9,6 +9,10 @@ it. Requests arrive at random, as those of many users do, or evenly, which shows
 many rows that the load generator's core, which registry and bus share, has room for these. `again` promotes two
 versions by turns, `fresh` some that no predictor has seen until they are prefetched. MLServer is told to load each
 version; it has a fifth of the promotions, for each takes long.
+
+Registry, relay and bus work for each promotion, on the load's core. That costs requests something on a small or shared
+machine, whatever the predictor does. So as many promotions are made elsewhere: in a registry and on a bus of their own,
+of which the predictor hears nothing. `p99_ratio` compares with no promotion at all, `p99_ratio_elsewhere` with these.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -17,7 +21,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -30,7 +34,7 @@ from benchmarks.cores import cleared
 from benchmarks.reload.arrivals import ARRIVALS
 from benchmarks.reload.loading import ROWS, capacity, loading
 from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
-from benchmarks.reload.stack import Promotions, Servers, promotions, servers
+from benchmarks.reload.stack import Elsewhere, Promotions, Registry, Servers, elsewhere, promotions, registry, servers
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
@@ -40,50 +44,68 @@ PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
 
+Span = tuple[float, float]
+
 
 @dataclass
 class Blocks:
-    """When promotions went on and when none did, by `time.monotonic`, and how long the workers took, in ms."""
+    """When promotions went on, here or elsewhere, or none did, by `time.monotonic`; delays of the workers in ms."""
 
-    promoting: list[tuple[float, float]] = field(default_factory=list)
-    quiet: list[tuple[float, float]] = field(default_factory=list)
+    here: list[Span] = field(default_factory=list)
+    elsewhere: list[Span] = field(default_factory=list)
+    quiet: list[Span] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
     promotions: int = 0
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the server of a model at a port, and what promotes there."""
+    """What is measured: the server of a model at a port, what promotes there, and what, if anything, elsewhere."""
 
     system: str
     two: Two
     made: Promotions | Loads
+    other: Elsewhere | None
     port: int
     process: psutil.Process
     workers: int
 
 
-async def series(kind: str, made: Promotions | Loads, count: int) -> Blocks:
-    """Promote in blocks, with as long a time without a promotion between them."""
-    blocks = Blocks()
+async def series(kind: str, of: Subject, count: int) -> Blocks:
+    """Promote in blocks: some here, as many elsewhere, and as long a time without a promotion."""
+    blocks, made = Blocks(), of.made
     known = [await made.register(), await made.register()] if kind == "again" else []
-    for done in range(0, count, BLOCK):
-        began = time.monotonic()
-        for number in range(done, min(done + BLOCK, count)):
-            version = known[number % 2] if known else await made.register()
-            blocks.delays_ms += await made.promote(version)
-            blocks.promotions += 1
-            await asyncio.sleep(PAUSE_S)
-        ended = time.monotonic()
+
+    async def here(number: int) -> None:
+        version = known[number % 2] if known else await made.register()
+        blocks.delays_ms += await made.promote(version)
+        blocks.promotions += 1
+
+    for first in range(0, count, BLOCK):
+        numbers = range(first, min(first + BLOCK, count))
+        blocks.here.append(await block(here, numbers))
+        if of.other is not None:
+            blocks.elsewhere.append(await block(of.other.promote, numbers))
+        began, ended = blocks.here[-1]
+        quiet_from = time.monotonic()
         await asyncio.sleep(ended - began)
-        blocks.promoting.append((began, ended))
-        blocks.quiet.append((ended, time.monotonic()))
+        blocks.quiet.append((quiet_from, time.monotonic()))
     return blocks
+
+
+async def block(promote: Callable[[int], Awaitable[None]], numbers: range) -> Span:
+    """Promote one after the other; return when that began and ended."""
+    began = time.monotonic()
+    for number in numbers:
+        await promote(number)
+        await asyncio.sleep(PAUSE_S)
+    return began, time.monotonic()
 
 
 def row(of: Subject, kind: str, arrivals: str, blocks: Blocks, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
     """Return a line of results."""
-    during, without = (median(p99s_ms(answered, spans)) for spans in (blocks.promoting, blocks.quiet))
+    during, without = p99_ms(answered, blocks.here), p99_ms(answered, blocks.quiet)
+    others = p99_ms(answered, blocks.elsewhere) if blocks.elsewhere else None
     return {
         "system": of.system,
         "model": of.two.name,
@@ -97,36 +119,41 @@ def row(of: Subject, kind: str, arrivals: str, blocks: Blocks, *, answered: np.n
         "failed": wrong["failures"],
         "mismatched": wrong["mismatches"],
         "p99_ms_without": round(without, 3),
+        "p99_ms_elsewhere": others and round(others, 3),
         "p99_ms_during": round(during, 3),
         "p99_ratio": round(during / without, 2),
+        "p99_ratio_elsewhere": others and round(during / others, 2),
         "delay_p50_ms": round(float(np.percentile(blocks.delays_ms, 50)), 1),
         "delay_p99_ms": round(float(np.percentile(blocks.delays_ms, 99)), 1),
     }
 
 
-def p99s_ms(answered: np.ndarray, spans: list[tuple[float, float]]) -> list[float]:
-    """Return, for each span of time, the 99th percentile in ms of the requests that were due in it.
+def p99_ms(answered: np.ndarray, spans: list[Span]) -> float:
+    """Return the median over spans of time: a busy machine spoils a block, not the median of all blocks."""
+    return median(p99s_ms(answered, spans))
 
-    A busy machine spoils a block, not the median of all blocks.
-    """
+
+def p99s_ms(answered: np.ndarray, spans: list[Span]) -> list[float]:
+    """Return, for each span of time, the 99th percentile in ms of the requests that were due in it."""
     due, latencies = answered[:, 0], answered[:, 1]
     inside = [latencies[(due >= began) & (due < ended)] for began, ended in spans]
     return [float(np.percentile(found, 99)) * 1e3 for found in inside if len(found)]
 
 
-async def of_baton(stack: Servers, two: Two, asked: argparse.Namespace) -> list[Row]:
+async def of_baton(stack: Servers, other: Registry, two: Two, asked: argparse.Namespace) -> list[Row]:
     """Return Baton's lines for a model and a number of workers."""
-    async with promotions(stack, two) as made:
+    async with promotions(stack, two) as made, elsewhere(other, two) as control:
         await made.promote(await made.register())
+        await control.promote(1)
         port = int(stack.predictor.url.rpartition(":")[2])
-        return await measure(Subject("baton", two, made, port, stack.predictor.process, stack.workers), asked)
+        return await measure(Subject("baton", two, made, control, port, stack.predictor.process, stack.workers), asked)
 
 
 async def of_mlserver(two: Two, asked: argparse.Namespace) -> list[Row]:
     """Return MLServer's lines for a model."""
     with mlserver(two) as (loads, server):
         await loads.register()
-        return await measure(Subject("mlserver", two, loads, loads.port, server, workers=1), asked)
+        return await measure(Subject("mlserver", two, loads, None, loads.port, server, workers=1), asked)
 
 
 async def measure(of: Subject, asked: argparse.Namespace) -> list[Row]:
@@ -135,7 +162,7 @@ async def measure(of: Subject, asked: argparse.Namespace) -> list[Row]:
     rate = asked.share * await asyncio.to_thread(capacity, of.system, of.two, of.port, of.process)
     for arrivals, kind, count in cases(of, asked):
         with loading(of.system, of.two, of.port, rate, arrivals) as load:
-            blocks = await series(kind, of.made, count)
+            blocks = await series(kind, of, count)
             answered, wrong = await asyncio.to_thread(load.end)
         rows.append(row(of, kind, arrivals, blocks, answered=answered, wrong=wrong))
         print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
@@ -169,9 +196,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="baton-bench-") as name, cleared() as moved:
         models = [make(model, Path(name) / model) for model in asked.models]
         for workers in asked.workers if "baton" in asked.systems else ():
-            with servers(Path(name) / f"workers-{workers}", asked.sync, workers) as stack:
+            folder = Path(name) / f"workers-{workers}"
+            with registry(folder / "elsewhere", asked.sync) as other, servers(folder, asked.sync, workers) as stack:
                 for two in models:
-                    report.reload += asyncio.run(of_baton(stack, two, asked))
+                    report.reload += asyncio.run(of_baton(stack, other, two, asked))
         if "mlserver" in asked.systems:
             for two in models:
                 report.reload += asyncio.run(of_mlserver(two, asked))

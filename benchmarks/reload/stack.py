@@ -13,7 +13,7 @@ import psutil
 from benchmarks.cores import LOAD_CORE, SERVER_CORE
 from benchmarks.reload.versions import Two
 from shared.bus import NatsBus
-from shared.events import BundleRef, ModelServing, RunFinished
+from shared.events import BundleRef, ModelPromoted, ModelServing, RunFinished
 from shared.settings import BusSettings
 from tests.integration.kit import Versions, listening_to, promoter
 from tests.integration.predictors import Predictor, predictor_process
@@ -22,34 +22,47 @@ from tests.servers import mlflow_server, postgres_server, wait_for
 
 
 @dataclass(frozen=True)
-class Servers:
-    """Addresses, and the predictor with its workers."""
+class Registry:
+    """Addresses of where promotions are committed and said."""
 
     database: str
     tracking: str
     nats: str
+
+
+@dataclass(frozen=True)
+class Servers:
+    """A registry, and the predictor that follows it, with its workers."""
+
+    registry: Registry
     predictor: Predictor
     workers: int
 
 
 @contextmanager
-def servers(folder: Path, sync: str, workers: int) -> Iterator[Servers]:
-    """Start all servers in a new folder; `sync` says when what NATS acknowledged is on the disk.
+def registry(folder: Path, sync: str) -> Iterator[Registry]:
+    """Start PostgreSQL, MLflow and NATS in a new folder; `sync` says when what NATS acknowledged is on the disk.
 
-    The predictor has its core alone; MLflow, which works most, yields to the load on its own.
+    All are on the load's core. MLflow, which works most, yields to the load there.
     """
     (bus := folder / "bus").mkdir(parents=True)
     with nats_nodes(bus, 1, sync) as nodes, postgres_server(folder) as database:
-        nats = nodes.url
         place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
         before = tree(psutil.Process())
         with mlflow_server(folder, database) as tracking:
             place(tree(psutil.Process()) - before, LOAD_CORE, os.SCHED_IDLE)
-            with predictor_process(
-                nats, folder, BATON_REQUEST_TIMEOUT_S="10", PREDICTOR_WORKERS=str(workers)
-            ) as predictor:
-                place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
-                yield Servers(database, tracking, nats, predictor, workers)
+            yield Registry(database, tracking, nodes.url)
+
+
+@contextmanager
+def servers(folder: Path, sync: str, workers: int) -> Iterator[Servers]:
+    """Start a registry, and a predictor that has its core alone."""
+    with (
+        registry(folder, sync) as here,
+        predictor_process(here.nats, folder, BATON_REQUEST_TIMEOUT_S="10", PREDICTOR_WORKERS=str(workers)) as predictor,
+    ):
+        place(tree(predictor.process), SERVER_CORE, os.SCHED_OTHER)
+        yield Servers(here, predictor, workers)
 
 
 def tree(process: psutil.Process) -> set[psutil.Process]:
@@ -70,7 +83,7 @@ class Promotions:
     """Registers versions and promotes them as MLflow's users do, and hears how long the workers took."""
 
     def __init__(self, stack: Servers, bus: NatsBus, two: Two) -> None:
-        self._versions = Versions(stack.tracking, two.name)
+        self._versions = Versions(stack.registry.tracking, two.name)
         self._predictor = stack.predictor
         self._workers = stack.workers
         self._bus = bus
@@ -89,9 +102,7 @@ class Promotions:
         """Move the alias; return, for each worker, the milliseconds from the commit to its first answer."""
         found: dict[int, float] = {}
         async with listening_to(self._bus, self._two.name, ModelServing) as ear:
-            await asyncio.to_thread(
-                self._versions.client.set_registered_model_alias, self._two.name, "champion", version
-            )
+            await asyncio.to_thread(self._versions.promote, version)
             async with asyncio.timeout(120):
                 while len(found) < self._workers:
                     event: Any = await ear.next()
@@ -112,11 +123,48 @@ class Promotions:
         return sum("challenger prefetched" in line and self._two.name in line for line in lines)
 
 
+class Elsewhere:
+    """Promotes a model that the predictor knows nothing of, in a registry and on a bus of its own."""
+
+    def __init__(self, versions: Versions, bus: NatsBus, two: Two) -> None:
+        self._versions = versions
+        self._bus = bus
+        self._two = two
+        self._known: list[str] = []
+
+    async def promote(self, number: int) -> None:
+        """Promote one of two versions, by turns, and wait until the bus has said it."""
+        while len(self._known) < 2:
+            ref = await self._bus.put_bundle(*await asyncio.to_thread(self._two.archive, len(self._known)))
+            self._known.append(await asyncio.to_thread(self._versions.plain, ref))
+        version = self._known[number % 2]
+        async with listening_to(self._bus, self._two.name, ModelPromoted) as ear:
+            await asyncio.to_thread(self._versions.promote, version)
+            async with asyncio.timeout(120):
+                event: Any = await ear.next()
+                while event.version != version:
+                    event = await ear.next()
+
+
 @asynccontextmanager
 async def promotions(stack: Servers, two: Two) -> AsyncIterator[Promotions]:
     """Run a promoter in this process."""
-    async with (
-        promoter(stack.database, stack.tracking, stack.nats),
-        NatsBus(BusSettings(nats_url=stack.nats), "benchmark") as bus,
-    ):
+    async with following(stack.registry) as bus:
         yield Promotions(stack, bus, two)
+
+
+@asynccontextmanager
+async def elsewhere(other: Registry, two: Two) -> AsyncIterator[Elsewhere]:
+    """Run a promoter of another registry in this process."""
+    async with following(other) as bus:
+        yield Elsewhere(Versions(other.tracking, two.name), bus, two)
+
+
+@asynccontextmanager
+async def following(place: Registry) -> AsyncIterator[NatsBus]:
+    """Run a registry's promoter in this process, and connect to its bus."""
+    async with (
+        promoter(place.database, place.tracking, place.nats),
+        NatsBus(BusSettings(nats_url=place.nats), "benchmark") as bus,
+    ):
+        yield bus

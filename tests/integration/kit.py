@@ -59,6 +59,10 @@ class Versions:
             self.model, source=source, run_id=run.info.run_id, model_id=None, tags=tags
         ).version
 
+    def promote(self, version: str) -> None:
+        """Promote a version as MLflow's users do."""
+        self.client.set_registered_model_alias(self.model, "champion", version)
+
     async def trained(self, bus: NatsBus, folder: Path, *, noise: float, column: str = "x") -> RunFinished:
         """Register a real classifier, the worse the more noise, and return the event that its trainer would publish."""
         archive, digest = classifier(folder, noise, column)
