@@ -1,19 +1,24 @@
 """Trees laid out for the processor's caches: the same leaf for every row, and most rows go right."""
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.ensemble import RandomForestClassifier
+from onnx import TensorProto
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from shared.bundle import Column, Columns, Output
 from shared.packing.conversion import convert
-from shared.packing.ensemble import Tree, mostly_right
+from shared.packing.ensemble import Tree, mostly_right, rounded_down
 from shared.runtime.sklearn import frame_of
 
 FEATURES = 2
+ROWS: Columns = {"x": np.arange(100.0), "y": np.arange(100.0) % 7}
+RARE = np.arange(100) % 9 == 0
 LARGEST = float(np.finfo(float).max)
 EDGES = (-math.inf, -LARGEST, -1.0, -0.0, 0.0, 5e-324, 1.0, float(np.nextafter(1, 2)), LARGEST, math.inf)
 NUMBERS = st.sampled_from(EDGES) | st.floats(allow_nan=False)
@@ -55,15 +60,50 @@ def test_every_row_comes_to_the_leaf_that_it_came_to(tree: Tree, row: list[float
     assert leaf(mostly_right(tree, FEATURES), [*row, *(-value for value in row)]) == leaf(tree, row)
 
 
-def test_a_compiled_forest_is_laid_out_so() -> None:
-    rows: Columns = {"x": np.arange(100.0), "y": np.arange(100.0) % 7}
-    forest = RandomForestClassifier(3, random_state=0).fit(frame_of(rows), np.arange(100) % 9 == 0)
-    columns = [Column(name=name, type="double") for name in rows]
-    output = Output(kind="classification", classes=["False", "True"], probabilities=True)
+@given(trees(), st.data())
+def test_a_row_in_float32_comes_to_the_same_leaf_where_thresholds_are_float32(tree: Tree, data: st.DataObject) -> None:
+    with np.errstate(over="ignore"):
+        near = tree.threshold[~tree.is_leaf].astype(np.float32)
+        beside = [np.nextafter(near, np.float32(way)) for way in (-math.inf, math.inf)]
+    numbers = st.sampled_from(np.concatenate([near, *beside]).tolist()) | st.floats(width=32)
+    row = data.draw(st.lists(numbers, min_size=FEATURES, max_size=FEATURES))
+    made = mostly_right(rounded_down(tree, np.float32), FEATURES)
+    assert made.threshold.dtype == np.float32
+    assert leaf(made, [*row, *(-value for value in row)]) == leaf(tree, row)
+
+
+def compiled(forest: Any, answers: np.ndarray) -> dict[str, Any]:
+    """Return the attributes of the one operator into which the trees of a forest were compiled."""
+    forest.fit(frame_of(ROWS), answers)
+    columns = [Column(name=name, type="double") for name in ROWS]
+    output = Output(kind="regression", classes=[], probabilities=False)
+    if hasattr(forest, "classes_"):
+        output = Output(kind="classification", classes=[str(each) for each in forest.classes_], probabilities=True)
     graph = onnx.load_model_from_string(convert(forest, columns, output)).graph
     (ensemble,) = (node for node in graph.node if node.op_type == "TreeEnsemble")
-    features = next(list(each.ints) for each in ensemble.attribute if each.name == "nodes_featureids")
-    assert {feature // len(rows) for feature in features} == {0, 1}, "some compare the features' negatives"
+    return {each.name: onnx.helper.get_attribute_value(each) for each in ensemble.attribute}
+
+
+def test_a_compiled_forest_is_laid_out_so() -> None:
+    features = compiled(RandomForestClassifier(3, random_state=0), RARE)["nodes_featureids"]
+    assert {feature // len(ROWS) for feature in features} == {0, 1}, "some compare the features' negatives"
+
+
+@pytest.mark.parametrize(
+    ("forest", "answers", "kind"),
+    [
+        (RandomForestClassifier(3, random_state=0), RARE, TensorProto.FLOAT),
+        (RandomForestClassifier(3, random_state=0, min_samples_leaf=7), RARE, TensorProto.DOUBLE),
+        (RandomForestClassifier(3, random_state=0, min_samples_leaf=7), np.arange(100) % 3, TensorProto.FLOAT),
+        (RandomForestRegressor(3, random_state=0), np.arange(100) % 5, TensorProto.FLOAT),
+        (RandomForestRegressor(3, random_state=0), np.arange(100) % 5 / 7, TensorProto.DOUBLE),
+        (RandomForestRegressor(3, random_state=0), np.arange(100) % 5 * 2**24, TensorProto.DOUBLE),
+    ],
+    ids=["pure leaves", "shares", "numbers of leaves", "whole answers", "fractions", "sums beyond float32"],
+)
+def test_trees_are_float32_where_it_holds_every_sum(forest: Any, answers: np.ndarray, kind: int) -> None:
+    made = compiled(forest, answers)
+    assert (made["nodes_splits"].data_type, made["leaf_weights"].data_type) == (kind, kind)
 
 
 @given(trees())
