@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from services.predictor.eviction import entries, superfluous
+from services.predictor.eviction import Eviction
 from services.predictor.meters import Meters
 from services.predictor.scratch import Scratch
 from services.predictor.verifier import Verifier
@@ -46,15 +46,16 @@ class Cache:
     def __init__(self, folder: Path, verifier: Verifier, meters: Meters, max_bytes: int) -> None:
         self._verifier = verifier
         self._meters = meters
-        self._max_bytes = max_bytes
         self._bundles = folder / "bundles"
         self._champions = folder / "champions"
+        self._eviction = Eviction(self._bundles, max_bytes, self._of_champions, meters)
         self._scratch = Scratch(folder / "scratch")
 
     def prepare(self) -> None:
         """Create the directories, and remove what workers that were killed left half done."""
         for folder in (self._bundles, self._champions):
             folder.mkdir(parents=True, exist_ok=True)
+        self._eviction.prepare()
         self._scratch.prepare()
 
     async def verified(self, ref: BundleRef, bus: Bus | None) -> VerifiedModel:
@@ -114,19 +115,12 @@ class Cache:
                 await bus.fetch_bundle(ref, partial)
                 self._meters.bundle("fetched", partial.stat().st_size)
                 await asyncio.to_thread(partial.replace, archive)
-            await asyncio.to_thread(self._evict, archive)
+            await asyncio.to_thread(self._eviction.evict, archive)
 
-    def _evict(self, newest: Path) -> None:
-        """Remove what was not used for the longest time until the bound holds again."""
-        found = entries(self._bundles)
-        if not superfluous(found, (), self._max_bytes):
-            return
-        champions = [change.bundle.digest for _, change in self.remembered() if isinstance(change, ModelPromoted)]
-        keep = {newest.name, *map(_file_name, champions)}
-        for entry in superfluous(found, keep, self._max_bytes):
-            entry.path.unlink(missing_ok=True)
-            self._meters.bundle("evicted")
-            log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
+    def _of_champions(self) -> set[str]:
+        return {
+            _file_name(change.bundle.digest) for _, change in self.remembered() if isinstance(change, ModelPromoted)
+        }
 
     async def _verify(self, archive: Path, digest: str) -> VerifiedModel:
         async with self._scratch.folder() as folder:

@@ -1,9 +1,59 @@
 """Eviction: which bundles leave the disk cache when it has grown past its bound."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from services.predictor.meters import Meters
+from shared.locks import take
+from shared.telemetry import logger
+
+LOCK, ASIDE = "eviction.lock", ".evicted"
+
+log = logger(__name__)
+
+
+class Eviction:
+    """Removes archives from a folder until the rest is at most `bound` bytes; one worker does so at a time.
+
+    What is to go is put aside first, and then `champions`, the names that stay, are asked for again: one may have been
+    remembered since. Who remembers one looks for its archive afterwards, so that one of both sees what the other did.
+    """
+
+    def __init__(self, folder: Path, bound: int, champions: Callable[[], Collection[str]], meters: Meters) -> None:
+        self._folder = folder
+        self._bound = bound
+        self._champions = champions
+        self._meters = meters
+
+    def prepare(self) -> None:
+        """Put back what a worker had put aside when it was killed."""
+        with (self._folder / LOCK).open("w") as lock:
+            if take(lock):
+                for aside in self._folder.glob(f"*{ASIDE}"):
+                    aside.replace(aside.with_suffix(""))
+
+    def evict(self, newest: Path) -> None:
+        """Remove what was not used for the longest time, but not what came last, unless another worker does so."""
+        with (self._folder / LOCK).open("w") as lock:
+            if not take(lock) or not superfluous(found := entries(self._folder), (), self._bound):
+                return
+            going = superfluous(found, {newest.name, *self._champions()}, self._bound)
+            for entry in going:
+                _move(entry.path, entry.path.with_suffix(ASIDE))
+            champions = self._champions()
+            for entry in going:
+                aside = entry.path.with_suffix(ASIDE)
+                if entry.path.name in champions:
+                    _move(aside, entry.path)
+                else:
+                    self._remove(entry, aside)
+
+    def _remove(self, entry: "Entry", aside: Path) -> None:
+        aside.unlink(missing_ok=True)
+        self._meters.bundle("evicted")
+        log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
 
 
 @dataclass(frozen=True)
@@ -19,7 +69,7 @@ def entries(folder: Path) -> list[Entry]:
     """Return the archives in a folder; those that another worker removes meanwhile are left out."""
     found = []
     for path in folder.iterdir():
-        if path.suffix != ".lock":
+        if not path.suffix:
             with suppress(FileNotFoundError):
                 stat = path.stat()
                 found.append(Entry(path, stat.st_size, stat.st_mtime))
@@ -41,3 +91,8 @@ def superfluous(found: Iterable[Entry], keep: Collection[str], bound: int) -> li
             gone.append(entry)
             excess -= entry.size
     return gone
+
+
+def _move(path: Path, to: Path) -> None:
+    with suppress(FileNotFoundError):  # it was damaged, and another worker removed it
+        path.replace(to)

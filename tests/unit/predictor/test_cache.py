@@ -15,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.cache import Cache
+from services.predictor.eviction import ASIDE, LOCK
 from services.predictor.meters import Meters
 from services.predictor.verifier import Verifier
 from shared.errors import BundleError
-from shared.events import BundleRef
+from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 from shared.fakes import InMemoryBus
+from shared.locks import take
 from tests.unit.predictor.conftest import Parts, promoted, withdrawn
 
 REF = BundleRef(object="o", digest="sha256:1", size=1)
@@ -98,6 +100,48 @@ async def test_beyond_its_bound_the_cache_keeps_champions_and_the_newest(parts: 
     assert {path.name for path in archives(parts)} == {ref.digest.replace(":", "-") for ref in (champion, newest)}
     await small.verified(former, bus)
     assert bus.downloads == 4, "what was evicted is fetched again"
+
+
+async def test_what_becomes_champion_while_others_are_evicted_stays(
+    parts: Parts, bus: CountingBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former, newest = [await parts.bundle(share) for share in (0.3, 0.4)]
+    await parts.cache.verified(former, bus)
+    small = Cache(parts.folder / "cache", Verifier(30), Meters(), max_bytes=1)
+    remembered = small.remembered
+
+    def and_then_another_worker_remembers_one() -> list[tuple[str, ModelPromoted | ModelWithdrawn]]:
+        found = remembered()
+        parts.cache.remember("m", promoted(former, "1", 1))
+        return found
+
+    monkeypatch.setattr(small, "remembered", and_then_another_worker_remembers_one)
+    await small.verified(newest, bus)
+    assert small.has(former)
+    assert {path.name for path in archives(parts)} == {ref.digest.replace(":", "-") for ref in (former, newest)}
+
+
+async def test_what_a_killed_worker_had_put_aside_is_back_at_the_next_start(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.3)
+    await parts.cache.verified(ref, bus)
+    (archive,) = archives(parts)
+    archive.rename(archive.with_suffix(ASIDE))
+    assert not parts.cache.has(ref)
+    parts.cache.prepare()
+    await parts.cache.verified(ref, None)
+
+
+async def test_one_worker_evicts_at_a_time(parts: Parts, bus: CountingBus) -> None:
+    small = Cache(parts.folder / "cache", Verifier(30), Meters(), max_bytes=1)
+    small.prepare()
+    first, second, third = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
+    with (parts.folder / "cache" / "bundles" / LOCK).open("w") as lock:
+        assert take(lock)
+        for ref in (first, second):
+            await small.verified(ref, bus)
+        assert len(archives(parts)) == 2, "what is over the bound is left to the one that evicts"
+    await small.verified(third, bus)
+    assert len(archives(parts)) == 1
 
 
 async def test_what_arrives_damaged_does_not_pass(parts: Parts, bus: CountingBus) -> None:
