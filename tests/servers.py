@@ -1,7 +1,7 @@
 """Starting real servers for tests, waiting for them, and ending each by its own handle."""
 
 import asyncio
-import fcntl
+import errno
 import os
 import secrets
 import socket
@@ -20,6 +20,7 @@ import pytest
 
 from compose.local.datadir import DataDir
 from compose.local.postgres import database_url, postgres_child
+from shared.locks import take
 from shared.settings import sqlalchemy_url
 
 PORTS = range(20_000, 32_000)  # systems give none of these to who connects, or asks for any
@@ -28,20 +29,26 @@ _claims: list[TextIO] = []
 
 def free_port() -> int:
     """Return a port at which nobody listens; other processes of tests get another one until this process ends."""
-    folder = Path(tempfile.gettempdir()) / "baton-ports"
+    folder = Path(tempfile.gettempdir()) / f"baton-ports-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     while True:
         port = secrets.choice(PORTS)  # not of `random`, which tests may have begun anew
         claim = (folder / str(port)).open("w")
-        try:
-            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            claim.close()
-        else:
+        if take(claim) and not _is_taken(port):
             _claims.append(claim)
             return port
+        claim.close()
+
+
+def _is_taken(port: int) -> bool:
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return True
+    return False
 
 
 def wait_for(what: str, check: Callable[[], bool], deadline_s: float = 60.0) -> None:

@@ -12,7 +12,8 @@ version; it has a fifth of the promotions, for each takes long.
 
 Registry, relay and bus work for each promotion, on the load's core. That costs requests something on a small or shared
 machine, whatever the predictor does. So as many promotions are made elsewhere: in a registry and on a bus of their own,
-of which the predictor hears nothing. `p99_ratio` compares with no promotion at all, `p99_ratio_elsewhere` with these.
+of which the predictor hears nothing. `p99_ratio` compares with no promotion at all, `p99_ratio_elsewhere` with these,
+for versions that are promoted again. Both registries run all the time.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown.
 """
 
@@ -23,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,7 +41,7 @@ from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
 
-BLOCK = 10  # promotions in a row; as long without one
+BLOCK = 10  # promotions in a row; as many elsewhere, and as long without one
 PAUSE_S = 0.25
 PEER = 0.2  # of the promotions
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
@@ -72,7 +74,10 @@ class Subject:
 
 
 async def series(kind: str, of: Subject, count: int) -> Blocks:
-    """Promote in blocks: some here, as many elsewhere, and as long a time without a promotion."""
+    """Promote in blocks: some here, as many elsewhere, and as long a time without a promotion.
+
+    What `fresh` needs besides promotions, as uploads, is not done elsewhere, so that there is nothing to compare with.
+    """
     blocks, made = Blocks(), of.made
     known = [await made.register(), await made.register()] if kind == "again" else []
 
@@ -83,22 +88,24 @@ async def series(kind: str, of: Subject, count: int) -> Blocks:
 
     for first in range(0, count, BLOCK):
         numbers = range(first, min(first + BLOCK, count))
-        blocks.here.append(await block(here, numbers))
-        if of.other is not None:
-            blocks.elsewhere.append(await block(of.other.promote, numbers))
-        began, ended = blocks.here[-1]
+        began, ended = await block([partial(here, number) for number in numbers])
+        blocks.here.append((began, ended))
+        if of.other is not None and known:
+            every_s = (ended - began) / len(numbers)
+            blocks.elsewhere.append(await block([of.other.promote] * len(numbers), every_s))
         quiet_from = time.monotonic()
         await asyncio.sleep(ended - began)
         blocks.quiet.append((quiet_from, time.monotonic()))
     return blocks
 
 
-async def block(promote: Callable[[int], Awaitable[None]], numbers: range) -> Span:
-    """Promote one after the other; return when that began and ended."""
+async def block(promotions: list[Callable[[], Awaitable[None]]], every_s: float = 0.0) -> Span:
+    """Promote one after the other, with pauses, and so seldom; return when that began and ended."""
     began = time.monotonic()
-    for number in numbers:
-        await promote(number)
-        await asyncio.sleep(PAUSE_S)
+    for promote in promotions:
+        next_one = time.monotonic() + every_s
+        await promote()
+        await asyncio.sleep(max(PAUSE_S, next_one - time.monotonic()))
     return began, time.monotonic()
 
 
@@ -144,7 +151,7 @@ async def of_baton(stack: Servers, other: Registry, two: Two, asked: argparse.Na
     """Return Baton's lines for a model and a number of workers."""
     async with promotions(stack, two) as made, elsewhere(other, two) as control:
         await made.promote(await made.register())
-        await control.promote(1)
+        await control.promote()
         port = int(stack.predictor.url.rpartition(":")[2])
         return await measure(Subject("baton", two, made, control, port, stack.predictor.process, stack.workers), asked)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
@@ -46,11 +47,11 @@ def registry(folder: Path, sync: str) -> Iterator[Registry]:
     All are on the load's core. MLflow, which works most, yields to the load there.
     """
     (bus := folder / "bus").mkdir(parents=True)
+    others = tree(psutil.Process()) - {psutil.Process()}
     with nats_nodes(bus, 1, sync) as nodes, postgres_server(folder) as database:
-        place(tree(psutil.Process()), LOAD_CORE, os.SCHED_OTHER)
-        before = tree(psutil.Process())
+        place((own := tree(psutil.Process()) - others), LOAD_CORE, os.SCHED_OTHER)
         with mlflow_server(folder, database) as tracking:
-            place(tree(psutil.Process()) - before, LOAD_CORE, os.SCHED_IDLE)
+            place(tree(psutil.Process()) - others - own, LOAD_CORE, os.SCHED_IDLE)
             yield Registry(database, tracking, nodes.url)
 
 
@@ -130,14 +131,15 @@ class Elsewhere:
         self._versions = versions
         self._bus = bus
         self._two = two
-        self._known: list[str] = []
+        self._known: deque[str] = deque()
 
-    async def promote(self, number: int) -> None:
+    async def promote(self) -> None:
         """Promote one of two versions, by turns, and wait until the bus has said it."""
         while len(self._known) < 2:
             ref = await self._bus.put_bundle(*await asyncio.to_thread(self._two.archive, len(self._known)))
             self._known.append(await asyncio.to_thread(self._versions.plain, ref))
-        version = self._known[number % 2]
+        self._known.rotate()
+        version = self._known[0]
         async with listening_to(self._bus, self._two.name, ModelPromoted) as ear:
             await asyncio.to_thread(self._versions.promote, version)
             async with asyncio.timeout(120):

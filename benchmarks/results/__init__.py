@@ -124,5 +124,5 @@ def _table(rows: list[Row]) -> Iterator[str]:
     names = list(rows[0])
     yield f"| {' | '.join(names)} |"
     yield f"|{'---|' * len(names)}"
-    yield from (f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows)
+    yield from (f"| {' | '.join('' if row[name] is None else str(row[name]) for name in names)} |" for row in rows)
     yield ""

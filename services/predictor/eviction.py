@@ -1,6 +1,7 @@
 """Eviction: which bundles leave the disk cache when it has grown past its bound."""
 
-from collections.abc import Callable, Collection, Iterable
+import fcntl
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,21 @@ LOCK, ASIDE = "eviction.lock", ".evicted"
 log = logger(__name__)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """An archive in the cache: its file, its bytes, and when it was last used (seconds since 1970)."""
+
+    path: Path
+    size: int
+    used: float
+
+
 class Eviction:
     """Removes archives from a folder until the rest is at most `bound` bytes; one worker does so at a time.
 
     What is to go is put aside first, and then `champions`, the names that stay, are asked for again: one may have been
-    remembered since. Who remembers one looks for its archive afterwards, so that one of both sees what the other did.
+    remembered since. Who remembers one that is loaded looks for its archive afterwards, so that one of both sees what
+    the other did.
     """
 
     def __init__(self, folder: Path, bound: int, champions: Callable[[], Collection[str]], meters: Meters) -> None:
@@ -28,41 +39,39 @@ class Eviction:
         self._meters = meters
 
     def prepare(self) -> None:
-        """Put back what a worker had put aside when it was killed."""
+        """Put back what a worker had put aside when it was killed, unless another evicts now, which does so, too."""
         with (self._folder / LOCK).open("w") as lock:
             if take(lock):
-                for aside in self._folder.glob(f"*{ASIDE}"):
-                    aside.replace(aside.with_suffix(""))
+                self._put_back()
 
     def evict(self, newest: Path) -> None:
-        """Remove what was not used for the longest time, but not what came last, unless another worker does so."""
+        """Remove what was not used for the longest time, but not what came last."""
         with (self._folder / LOCK).open("w") as lock:
-            if not take(lock) or not superfluous(found := entries(self._folder), (), self._bound):
-                return
-            going = superfluous(found, {newest.name, *self._champions()}, self._bound)
-            for entry in going:
-                _move(entry.path, entry.path.with_suffix(ASIDE))
-            champions = self._champions()
-            for entry in going:
-                aside = entry.path.with_suffix(ASIDE)
-                if entry.path.name in champions:
-                    _move(aside, entry.path)
-                else:
-                    self._remove(entry, aside)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever has it waits for nobody
+            self._put_back()
+            found = entries(self._folder)
+            if superfluous(found, (), self._bound):
+                self._remove(superfluous(found, {newest.name, *self._champions()}, self._bound))
 
-    def _remove(self, entry: "Entry", aside: Path) -> None:
-        aside.unlink(missing_ok=True)
-        self._meters.bundle("evicted")
-        log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
+    def _remove(self, going: Sequence[Entry]) -> None:
+        for entry in going:
+            with suppress(FileNotFoundError):  # it was damaged, and another worker removed it
+                entry.path.replace(entry.path.with_suffix(ASIDE))
+        champions = self._champions()
+        for entry in going:
+            if entry.path.name not in champions:
+                entry.path.with_suffix(ASIDE).unlink(missing_ok=True)
+                self._meters.bundle("evicted")
+                log.info("bundle evicted from the cache", file=entry.path.name, size=entry.size)
+        self._put_back()
 
-
-@dataclass(frozen=True)
-class Entry:
-    """An archive in the cache: its file, its bytes, and when it was last used (seconds since 1970)."""
-
-    path: Path
-    size: int
-    used: float
+    def _put_back(self) -> None:
+        """Put back what is aside, unless it was fetched anew meanwhile; who holds the lock does so alone."""
+        for aside in self._folder.glob(f"*{ASIDE}"):
+            if (archive := aside.with_suffix("")).exists():
+                aside.unlink()
+            else:
+                aside.replace(archive)
 
 
 def entries(folder: Path) -> list[Entry]:
@@ -91,8 +100,3 @@ def superfluous(found: Iterable[Entry], keep: Collection[str], bound: int) -> li
             gone.append(entry)
             excess -= entry.size
     return gone
-
-
-def _move(path: Path, to: Path) -> None:
-    with suppress(FileNotFoundError):  # it was damaged, and another worker removed it
-        path.replace(to)

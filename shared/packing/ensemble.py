@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from onnx import TensorProto, numpy_helper
@@ -29,51 +30,55 @@ class Tree:
     target: int = 0
 
 
-def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int, *, of: type[np.floating]) -> str:
+def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int, *, dtype: type[np.floating]) -> str:
     """Add the sum of trees over rows of shape (n, features); return a tensor of shape (n, targets), double.
 
-    `of` is the type of the rows. Where these are float32 and leaves are whole numbers, branches are float32, too: a
-    quarter smaller, and exact.
+    `dtype` is that of the rows. Where they are float32 and leaves are whole numbers, the trees are float32, too: their
+    branches are smaller, and they are exact.
     """
-    features = part.step.n_features_in_
-    kind = of if _fits_float32(trees) else np.float64
-    if kind != of:
+    computed_in = dtype if _sums_fit_float32(trees) else np.float64
+    if computed_in != dtype:
         rows = part.add("Cast", rows, to=TensorProto.DOUBLE)
-    trees = [mostly_right(_with_branch(rounded_down(tree, kind)), features) for tree in trees]
+    features = part.step.n_features_in_
+    laid_out = [mostly_right(_with_branch(rounded_down(tree, computed_in)), features) for tree in trees]
+    both = part.add("Concat", rows, part.add("Neg", rows), axis=1)
+    summed = part.add("TreeEnsemble", both, domain=ML, n_targets=targets, **_attributes(laid_out, computed_in))
+    return summed if computed_in == np.float64 else part.add("Cast", summed, to=TensorProto.DOUBLE)
+
+
+def _attributes(trees: Sequence[Tree], dtype: type[np.floating]) -> dict[str, Any]:
+    """Return what the operator is told of trees: branches of all, leaves of all, and how they are summed."""
     branches = np.cumsum([0, *(int((~tree.is_leaf).sum()) for tree in trees)])
     leaves = np.cumsum([0, *(int(tree.is_leaf.sum()) for tree in trees)])
     nodes = [_numbered(*each) for each in zip(trees, branches[:-1], leaves[:-1], strict=True)]
     joined = {name: np.concatenate([node[name] for node in nodes]) for name in nodes[0]}
-    summed = part.add(
-        "TreeEnsemble",
-        part.add("Concat", rows, part.add("Neg", rows), axis=1),
-        domain=ML,
-        n_targets=targets,
-        aggregate_function=1,  # the sum
-        post_transform=0,  # none
-        tree_roots=branches[:-1],
-        nodes_modes=numpy_helper.from_array(np.zeros(branches[-1], np.uint8)),  # at most
-        nodes_splits=numpy_helper.from_array(joined.pop("splits").astype(kind)),
-        leaf_weights=numpy_helper.from_array(joined.pop("weights").astype(kind)),
-        leaf_targetids=joined.pop("targets"),
+    return {
+        "aggregate_function": 1,  # the sum
+        "post_transform": 0,  # none
+        "tree_roots": branches[:-1],
+        "nodes_modes": numpy_helper.from_array(np.zeros(branches[-1], np.uint8)),  # at most
+        "nodes_splits": numpy_helper.from_array(joined.pop("splits")),
+        "leaf_weights": numpy_helper.from_array(joined.pop("weights").astype(dtype)),
+        "leaf_targetids": joined.pop("targets"),
         **{f"nodes_{name}": values for name, values in joined.items()},
-    )
-    return summed if kind is np.float64 else part.add("Cast", summed, to=TensorProto.DOUBLE)
+    }
 
 
-def _fits_float32(trees: Sequence[Tree]) -> bool:
-    """Tell whether whatever leaves are summed, float32 holds the sum: they are whole numbers, and not too large."""
+def _sums_fit_float32(trees: Sequence[Tree]) -> bool:
+    """Tell whether float32 holds whatever leaves add up to, in any order: whole numbers that are not too large."""
     leaves = [tree.value[tree.is_leaf] for tree in trees]
-    return (
-        all((each == np.round(each)).all() for each in leaves) and sum(np.abs(each).max() for each in leaves) <= EXACT
-    )
+    if any((each != np.round(each)).any() for each in leaves):
+        return False
+    largest = np.bincount([tree.target for tree in trees], [np.abs(each).max() for each in leaves])
+    return bool(largest.max() <= EXACT)
 
 
-def rounded_down(tree: Tree, kind: type[np.floating]) -> Tree:
+def rounded_down(tree: Tree, dtype: type[np.floating]) -> Tree:
     """Return a tree whose thresholds are of a type: no number of that type lies between one and what it was."""
     with np.errstate(over="ignore"):
-        near = tree.threshold.astype(kind)
-    return replace(tree, threshold=np.nextafter(near, -np.inf, out=near.copy(), where=near > tree.threshold))
+        near = tree.threshold.astype(dtype)
+        below = np.nextafter(near, -np.inf)
+    return replace(tree, threshold=np.where(near > tree.threshold, below, near))
 
 
 def _with_branch(tree: Tree) -> Tree:

@@ -1,4 +1,4 @@
-"""Trees as ONNX, in double as scikit-learn computes them: skl2onnx's are float32, and ten times slower to write.
+"""Trees as ONNX, to the same leaves as in scikit-learn: skl2onnx's round otherwise, and are ten times slower to write.
 
 Most trees of scikit-learn look at their rows in float32, after everything before them was computed in double; those of
 histogram-based gradient boosting look at doubles.
@@ -40,10 +40,10 @@ def convert_forest(scope: Any, operator: Any, container: Any) -> None:
     trees = [each.tree_ for each in getattr(forest, "estimators_", [forest])]
     rows, count = _in_float32(part), np.array([[len(trees)]], np.float64)
     if not hasattr(forest, "classes_"):
-        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 0]) for tree in trees], 1, of=np.float32)
+        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 0]) for tree in trees], 1, dtype=np.float32)
         part.give(part.add("Div", summed, count))
     elif len(forest.classes_) == 2:
-        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 1]) for tree in trees], 1, of=np.float32)
+        summed = ensemble(part, rows, [_tree(tree, tree.value[:, 0, 1]) for tree in trees], 1, dtype=np.float32)
         _give_two_classes(part, part.add("Div", summed, count))
     else:
         _give_classes(part, _mean_of_leaves(part, rows, trees))
@@ -57,7 +57,7 @@ def _mean_of_leaves(part: Part, rows: str, trees: Sequence[Any]) -> str:
     numbered = [_tree(tree, np.cumsum(tree.children_left < 0) - 1, target) for target, tree in enumerate(trees)]
     values = [tree.value[tree.children_left < 0, 0, :] for tree in trees]
     first = np.cumsum([0, *(len(value) for value in values[:-1])]).reshape(1, -1)
-    leaf = part.add("Cast", ensemble(part, rows, numbered, len(numbered), of=np.float32), to=TensorProto.INT64)
+    leaf = part.add("Cast", ensemble(part, rows, numbered, len(numbered), dtype=np.float32), to=TensorProto.INT64)
     found = part.add("Gather", np.concatenate(values), part.add("Add", leaf, first), axis=0)
     return part.add("ReduceMean", found, np.array([1], np.int64), keepdims=0)
 
@@ -74,7 +74,7 @@ def convert_gradient_boosting(scope: Any, operator: Any, container: Any) -> None
         for target, each in enumerate(stage)
     ]
     base = boosting._raw_predict_init(np.zeros((1, boosting.n_features_in_), np.float32)).astype(np.float64)
-    raw = part.add("Add", ensemble(part, _in_float32(part), trees, base.shape[1], of=np.float32), base)
+    raw = part.add("Add", ensemble(part, _in_float32(part), trees, base.shape[1], dtype=np.float32), base)
     if boosting.loss == "exponential":
         raw = part.add("Mul", raw, np.array([[2.0]]))
     _give_from_raw(part, raw, base.shape[1])
@@ -88,7 +88,7 @@ def convert_hist_gradient_boosting(scope: Any, operator: Any, container: Any) ->
         raise NotImplementedError("histogram-based gradient boosting with categorical_features")
     trees = [_hist_tree(each.nodes, target) for stage in boosting._predictors for target, each in enumerate(stage)]
     base = np.asarray(boosting._baseline_prediction, np.float64).reshape(1, -1)
-    raw = part.add("Add", ensemble(part, part.rows(), trees, base.shape[1], of=np.float64), base)
+    raw = part.add("Add", ensemble(part, part.rows(), trees, base.shape[1], dtype=np.float64), base)
     if not hasattr(boosting, "classes_") and type(boosting._loss.link).__name__ == "LogLink":
         raw = part.add("Exp", raw)
     _give_from_raw(part, raw, base.shape[1])

@@ -71,7 +71,7 @@ def move_alias(versions: Versions, both: list[str]) -> list[str]:
     """Move the alias again and again through MLflow's REST API; return the versions in order."""
     moved = list(islice(cycle(both), CHANGES))
     for version in moved:
-        versions.client.set_registered_model_alias(versions.model, "champion", version)
+        versions.promote(version)
     return moved
 
 

@@ -141,7 +141,7 @@ async def test_a_promotion_that_is_out_of_date_is_refused_as_far_as_can_be_seen(
     app: FastAPI, versions: Versions, own_database: str, far_mlflow: str
 ) -> None:
     one, two = versions.plain(), versions.plain()
-    await asyncio.to_thread(versions.client.set_registered_model_alias, versions.model, "champion", one)
+    await asyncio.to_thread(versions.promote, one)
     database = Database(own_database, threads=1)
     polling = Polling(database, Registry(far_mlflow), interval_s=3600)
     try:

@@ -15,13 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.predictor.cache import Cache
-from services.predictor.eviction import ASIDE, LOCK
+from services.predictor.eviction import ASIDE
 from services.predictor.meters import Meters
 from services.predictor.verifier import Verifier
 from shared.errors import BundleError
 from shared.events import BundleRef, ModelPromoted, ModelWithdrawn
 from shared.fakes import InMemoryBus
-from shared.locks import take
 from tests.unit.predictor.conftest import Parts, promoted, withdrawn
 
 REF = BundleRef(object="o", digest="sha256:1", size=1)
@@ -129,19 +128,6 @@ async def test_what_a_killed_worker_had_put_aside_is_back_at_the_next_start(part
     assert not parts.cache.has(ref)
     parts.cache.prepare()
     await parts.cache.verified(ref, None)
-
-
-async def test_one_worker_evicts_at_a_time(parts: Parts, bus: CountingBus) -> None:
-    small = Cache(parts.folder / "cache", Verifier(30), Meters(), max_bytes=1)
-    small.prepare()
-    first, second, third = [await parts.bundle(share) for share in (0.2, 0.3, 0.4)]
-    with (parts.folder / "cache" / "bundles" / LOCK).open("w") as lock:
-        assert take(lock)
-        for ref in (first, second):
-            await small.verified(ref, bus)
-        assert len(archives(parts)) == 2, "what is over the bound is left to the one that evicts"
-    await small.verified(third, bus)
-    assert len(archives(parts)) == 1
 
 
 async def test_what_arrives_damaged_does_not_pass(parts: Parts, bus: CountingBus) -> None:

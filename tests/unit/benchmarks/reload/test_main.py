@@ -62,11 +62,22 @@ async def test_promotions_here_elsewhere_and_none_take_turns(monkeypatch: pytest
     made.promote.return_value = [4.0]
     blocks = await series("again", replace(SUBJECT, made=made, other=other), 13)
     assert [call.args for call in made.promote.call_args_list] == [("2",), ("3",)] * 6 + [("2",)]
-    assert [call.args for call in other.promote.call_args_list] == [(number,) for number in range(13)]
+    assert other.promote.call_count == 13
     assert (blocks.promotions, blocks.delays_ms) == (13, [4.0] * 13)
     turns = [*zip(blocks.here, blocks.elsewhere, blocks.quiet, strict=True)]
     assert len(turns) == 2
     moments = [moment for turn in turns for span in turn for moment in span]
     assert moments == sorted(moments)  # no two at once
-    for (began, ended), _, (quiet_from, quiet_to) in turns:
+    for (began, ended), elsewhere, (quiet_from, quiet_to) in turns:
+        assert elsewhere[1] - elsewhere[0] >= (ended - began) * 0.99
         assert quiet_to - quiet_from >= (ended - began) * 0.99
+
+
+async def test_what_is_promoted_fresh_has_no_like_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reload, "PAUSE_S", 0.001)
+    made, other = AsyncMock(), AsyncMock()
+    made.register.side_effect = ["2", "3", "4"]
+    made.promote.return_value = [4.0]
+    blocks = await series("fresh", replace(SUBJECT, made=made, other=other), 3)
+    assert [call.args for call in made.promote.call_args_list] == [("2",), ("3",), ("4",)]
+    assert (other.promote.call_count, blocks.elsewhere) == (0, [])

@@ -20,8 +20,20 @@ FEATURES = 2
 ROWS: Columns = {"x": np.arange(100.0), "y": np.arange(100.0) % 7}
 RARE = np.arange(100) % 9 == 0
 LARGEST = float(np.finfo(float).max)
-EDGES = (-math.inf, -LARGEST, -1.0, -0.0, 0.0, 5e-324, 1.0, float(np.nextafter(1, 2)), LARGEST, math.inf)
-NUMBERS = st.sampled_from(EDGES) | st.floats(allow_nan=False)
+SINGLE = float(np.finfo(np.float32).max)
+EDGES = (
+    LARGEST,
+    SINGLE,
+    math.nextafter(SINGLE, math.inf),
+    1e39,
+    1.0,
+    math.nextafter(1, 2),
+    1e-46,
+    5e-324,
+    0.0,
+    math.inf,
+)
+NUMBERS = st.sampled_from([*EDGES, *(-edge for edge in EDGES)]) | st.floats(allow_nan=False)
 
 
 @st.composite
@@ -97,9 +109,18 @@ def test_a_compiled_forest_is_laid_out_so() -> None:
         (RandomForestClassifier(3, random_state=0, min_samples_leaf=7), np.arange(100) % 3, TensorProto.FLOAT),
         (RandomForestRegressor(3, random_state=0), np.arange(100) % 5, TensorProto.FLOAT),
         (RandomForestRegressor(3, random_state=0), np.arange(100) % 5 / 7, TensorProto.DOUBLE),
-        (RandomForestRegressor(3, random_state=0), np.arange(100) % 5 * 2**24, TensorProto.DOUBLE),
+        (RandomForestRegressor(3, random_state=0), np.arange(100) % 5 * 2**22, TensorProto.DOUBLE),
+        (RandomForestRegressor(2, random_state=0), np.arange(100) % 2 * 2**23, TensorProto.FLOAT),
     ],
-    ids=["pure leaves", "shares", "numbers of leaves", "whole answers", "fractions", "sums beyond float32"],
+    ids=[
+        "pure leaves",
+        "shares",
+        "numbers of leaves",
+        "whole answers",
+        "fractions",
+        "sums beyond float32",
+        "the largest sum",
+    ],
 )
 def test_trees_are_float32_where_it_holds_every_sum(forest: Any, answers: np.ndarray, kind: int) -> None:
     made = compiled(forest, answers)

@@ -71,6 +71,20 @@ def test_trees_agree_at_split_points_and_far_outside(target: str, scale: bool, c
     assert_alike(make_pipeline(StandardScaler(), model) if scale else model, target, ROWS, made)
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        RandomForestRegressor(20, **NUMBER),
+        GradientBoostingRegressor(init="zero", learning_rate=1, max_depth=None, n_estimators=3, **NUMBER),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_trees_whose_leaves_are_whole_numbers_agree(model: Any) -> None:
+    counts = np.round(100 * SUM)
+    got, expected = both(model.fit(frame_of(ROWS), counts), perturbed(ROWS, INPUTS, 1000))
+    assert got.values == pytest.approx(expected.values, rel=1e-15)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("classifier", "regressor"),
