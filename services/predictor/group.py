@@ -17,7 +17,7 @@ TAKES: dict[str, set[type]] = {
 }
 NULLABLE = {"double", "float", "string"}  # NumPy's whole numbers and booleans have no missing value
 NULL = type(None)
-LARGEST = float(np.finfo(np.float32).max)  # compiled models compute in float32
+LARGEST = float(np.finfo(np.float32).max)  # most trees of scikit-learn take nothing beyond
 
 
 def is_nullable(column: Column) -> bool:
