@@ -26,6 +26,12 @@ TAKE = """
         WHERE turn.holder = EXCLUDED.holder OR turn.ends_at < clock_timestamp()
     RETURNING true
 """
+# It makes no turn anew: one that is given back stays so, even where the renewal was under way.
+RENEW = """
+    UPDATE baton.turns SET ends_at = clock_timestamp() + %(lease)s * interval '1 s'
+    WHERE model = %(model)s AND holder = %(holder)s
+"""
+GIVE_BACK = "DELETE FROM baton.turns WHERE model = %(model)s AND holder = %(holder)s"
 
 log = logger(__name__)
 
@@ -48,13 +54,13 @@ class Turns:
             yield
         finally:
             await end([renewing])
-            await self._give_back(model, holder)
+            await self._do(GIVE_BACK, model, holder)
 
     async def _renew(self, model: str, holder: str) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 4)
             try:
-                await self._take(model, holder)
+                await self._do(RENEW, model, holder)
             except UnreachableError as error:
                 log.warning("turn not renewed", model=model, error=str(error))
 
@@ -65,8 +71,8 @@ class Turns:
 
         return await self._database.run(take)
 
-    async def _give_back(self, model: str, holder: str) -> None:
-        def give_back(cursor: RealDictCursor) -> None:
-            cursor.execute("DELETE FROM baton.turns WHERE model = %s AND holder = %s", (model, holder))
+    async def _do(self, statement: str, model: str, holder: str) -> None:
+        def do(cursor: RealDictCursor) -> None:
+            cursor.execute(statement, {"model": model, "holder": holder, "lease": self._lease_s})
 
-        await self._database.run(give_back)
+        await self._database.run(do)
