@@ -117,17 +117,17 @@ class Meters:
         """Return everything in Prometheus's text format, summed over the workers."""
         if (folder := os.environ.get(FOLDER)) is None:
             return generate_latest(self._registry)
-        _forget_dead(Path(folder))
+        forget_dead(Path(folder))
         together = CollectorRegistry()
         MultiProcessCollector(together, folder)  # type: ignore[no-untyped-call]
         return generate_latest(together)
 
 
-def _forget_dead(folder: Path) -> None:
+def forget_dead(folder: Path) -> None:
     """Remove what workers that died last said of their state; what they counted stays."""
     for pid in {int(found[0]) for file in folder.glob("gauge_live*.db") if (found := re.findall(r"\d+", file.stem))}:
         with suppress(FileNotFoundError):
             try:
                 os.kill(pid, 0)
-            except ProcessLookupError:
+            except (ProcessLookupError, PermissionError):  # nobody's, or by now somebody else's
                 mark_process_dead(pid, str(folder))  # type: ignore[no-untyped-call]

@@ -12,7 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from shared.packing.graph import Part
-from shared.runtime.onnx import MISSING
+from shared.runtime.onnx import MISSING, OTHER
 
 
 def impute(scope: Any, operator: Any, container: Any) -> None:
@@ -105,6 +105,8 @@ def _constants(values: Any, *, is_text: bool) -> np.ndarray:
     array = np.asarray(values, object)
     if not is_text:
         return array.astype(np.float64)
+    if not {MISSING, OTHER}.isdisjoint(array.ravel()):
+        raise NotImplementedError(f"a text that stands for others in the graph: {MISSING!r}")
     known = [MISSING if _is_nan(v) else v for v in array.ravel()]
     if not all(isinstance(value, str) for value in known):
         raise NotImplementedError("text beside other values in one column")

@@ -8,7 +8,7 @@ from shared.bundle import DTYPES, Column, Columns
 
 SHARE = 0.4  # of a row's values are replaced
 BEYOND = np.array([1.0, 1e3, 1e6])  # times the range seen
-STRANGE_TEXTS = ("", " ", "unseen", "nan", "None", "0", "näive ✓", "unseen " * 50)
+STRANGE_TEXTS = ("", " ", "unseen", "nan", "None", "0", "näive ✓", "\uffff", "unseen " * 50)
 Choices = list[np.ndarray]
 
 

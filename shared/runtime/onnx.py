@@ -12,13 +12,14 @@ from shared.runtime import Prediction, from_probabilities
 VALUES, PROBABILITIES = "values", "probabilities"
 NUMBERS, TEXTS = "baton_numbers", "baton_texts"
 MISSING = "\uffff"  # a missing text: ONNX has none, and Unicode keeps this character free for such uses
+OTHER = "\uffff" * 2  # stands for that text where it comes nevertheless: no category is either of them
 
 
 class OnnxRuntime:
     """An onnxruntime session of a graph, or of a file that holds one, which takes less memory, and no time in Python.
 
     It takes the numeric columns as one tensor of shape (n, numbers), the texts as another, both in the model's order.
-    Graphs of older bundles take one tensor of shape (n, 1) per column.
+    Graphs of bundles that were packed before take one tensor of shape (n, 1) per column.
     """
 
     def __init__(self, model: bytes | Path, output: Output) -> None:
@@ -67,7 +68,7 @@ def _matrix(columns: list[np.ndarray], kind: type) -> np.ndarray:
 
 
 def _known(texts: Iterable[str | None]) -> np.ndarray:
-    return np.array([MISSING if text is None else text for text in texts], np.object_)
+    return np.array([MISSING if text is None else OTHER if text == MISSING else text for text in texts], np.object_)
 
 
 def _tensor(values: np.ndarray) -> np.ndarray:

@@ -22,6 +22,10 @@ from shared.errors import (
 from shared.guard import HOW_TO_BE_LET_IN
 
 
+class GoneError(BatonError):
+    """The client went away before it was answered."""
+
+
 class TooLargeError(BatonError):
     """The body is larger than this predictor takes."""
 
@@ -48,6 +52,7 @@ STATUSES: dict[type[BatonError], int] = {
     UnsupportedError: 415,
     InputError: 422,
     PredictionError: 422,
+    GoneError: 499,  # as nginx counts it; nobody is there to read it
     NoChampionError: 503,
     NotLoadedError: 503,
     NotServedError: 503,

@@ -1,5 +1,6 @@
 """OpenAPI of this worker: its fixed routes, and those of each loaded model with the model's real fields."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -44,8 +45,8 @@ class OpenApi:
     def __init__(self, slots: Slots, parts: Sequence[Described]) -> None:
         self._slots = slots
         self._parts = parts
-        self._served: list[tuple[str, str, int]] | None = None
-        self._document: Document = {}
+        self._described: list[tuple[str, str, int] | str] | None = None
+        self._response = Response()
 
     def routes(self) -> list[Route]:
         """Return the routes."""
@@ -53,24 +54,29 @@ class OpenApi:
 
     async def as_json(self, _: Request) -> Response:
         """Answer the document of what is served now."""
-        served = [(champion.model, champion.ledger, champion.generation) for champion in self._slots.champions]
-        if served != self._served:
-            self._document, self._served = self._made(), served
-        return answer(self._document | {"info": _info([model for model, _ in self._slots.unloaded])})
+        champions, unloaded = self._slots.champions, [model for model, _ in self._slots.unloaded]
+        described: list[tuple[str, str, int] | str] = [
+            *((each.model, each.ledger, each.generation) for each in champions),
+            *unloaded,
+        ]
+        if described != self._described:  # hundreds of models take a tenth of a second
+            self._response = await asyncio.to_thread(self._made, champions, self._default(), _info(unloaded))
+            self._described = described
+        return self._response
 
     async def page(self, _: Request) -> Response:
         """Answer a page to browse the document."""
         return HTMLResponse(PAGE)
 
-    def _made(self) -> Document:
+    def _made(self, champions: Sequence[Champion], default: Champion | None, info: Document) -> Response:
         schemas: Document = {}
         paths: Document = {}
         for part in self._parts:
             schemas |= part.schemas()
-            paths |= part.fixed(self._default())
-            for champion in self._slots.champions:
+            paths |= part.fixed(default)
+            for champion in champions:
                 paths |= part.of_model(quote(champion.model, safe=""), champion)
-        return {"openapi": "3.1.0", "paths": paths, "components": {"schemas": schemas}}
+        return answer({"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}})
 
     def _default(self) -> Champion | None:
         try:

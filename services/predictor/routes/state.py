@@ -57,8 +57,11 @@ class State:
 
     async def models(self, _: Request) -> Response:
         """Every model that was heard of, and who answers for it."""
-        described = [_described(self._slots.of(model)) for model in self._slots.models]
-        return answer({"worker": self._status().worker, "models": described})
+        return await asyncio.to_thread(self._all, self._status().worker, [*map(self._slots.of, self._slots.models)])
+
+    @staticmethod
+    def _all(worker: int, slots: list[Slot]) -> Response:
+        return answer({"worker": worker, "models": [*map(_described, slots)]})
 
     async def model(self, request: Request) -> Response:
         """One model, and who answers for it."""
@@ -91,12 +94,13 @@ class State:
 
 
 def _described(slot: Slot) -> dict[str, Any]:
+    champion, unloaded = slot.champion, slot.unloaded  # as they are now: this may be a thread
     problem = {} if slot.problem is None else {"problem": slot.problem}
-    if slot.champion is not None:
-        return {"model": slot.model, **_of_loaded(slot.champion), **problem}
-    if slot.unloaded is not None:
-        said = slot.unloaded.model_dump(include={"version", "generation", "ledger"})
-        return {"model": slot.model, **said, "loaded": False, "digest": slot.unloaded.bundle.digest, **problem}
+    if champion is not None:
+        return {"model": slot.model, **_of_loaded(champion), **problem}
+    if unloaded is not None:
+        said = unloaded.model_dump(include={"version", "generation", "ledger"})
+        return {"model": slot.model, **said, "loaded": False, "digest": unloaded.bundle.digest, **problem}
     return {"model": slot.model, "version": None, **problem}
 
 

@@ -9,6 +9,7 @@ from typing import get_args
 import orjson
 import pytest
 
+from services.predictor import meters
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.meters import FOLDER, share
 from services.predictor.whole import Whole
@@ -105,3 +106,16 @@ def test_what_workers_counted_stays_and_what_they_were_goes(tmp_path: Path, monk
         found = counted(worker.stdout.decode())
         assert found["baton_prediction_failures_total", "503"] == before + 1
         assert found["baton_predictions_inside",] == 1
+
+
+@pytest.mark.parametrize("answer", [ProcessLookupError, PermissionError])
+def test_a_number_that_is_nobody_s_or_somebody_else_s_by_now_is_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: type[OSError]
+) -> None:
+    def kill(pid: int, signal: int) -> None:
+        raise answer
+
+    (tmp_path / "gauge_livesum_4711.db").touch()
+    monkeypatch.setattr(os, "kill", kill)
+    meters.forget_dead(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 import pytest
 
 from services.predictor.executor import ROWS_INLINE
+from services.predictor.routes import openapi
 from shared.bundle import Columns
 from shared.event import subject_token
 from shared.runtime import Prediction
@@ -229,6 +231,27 @@ async def test_it_documents_each_model_with_an_example_that_works(predictor: Pre
         assert (await predictor.client.post(path, json=content["example"])).status_code == 200
     predictor.slots.of("a b").withdraw("l", 2)
     assert "/models/a%20b/predict" not in await paths(), "it follows what is served"
+
+
+async def test_the_document_is_made_off_the_loop_and_again_only_after_a_change(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = list[threading.Thread]()
+
+    def noted(name: str, safe: str) -> str:
+        threads.append(threading.current_thread())
+        return quote(name, safe)
+
+    monkeypatch.setattr(openapi, "quote", noted)
+    for version in ("1", "2"):
+        predictor.serve("heart", bundles.classifier(tmp_path, 0.25), version)
+        threads.clear()
+        first = await predictor.client.get("/openapi.json")
+        assert threads
+        assert threading.main_thread() not in threads
+        threads.clear()
+        assert (await predictor.client.get("/openapi.json")).content == first.content
+        assert not threads
 
 
 async def test_columns_in_a_list_out(predictor: Predictor, tmp_path: Path) -> None:

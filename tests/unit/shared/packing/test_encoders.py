@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -14,6 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from shared.bundle import Columns
 from shared.packing import answers_of, output_of
+from shared.runtime.onnx import MISSING, OTHER
 from shared.runtime.sklearn import frame_of
 from tests.unit.shared.packing.kit import assert_close, both, compiled, numbers, text, weighed
 
@@ -26,8 +27,8 @@ ASKED: Columns = {
 TEXTS: Columns = {"a": text("red", "blue", "näive", "red", ""), "b": text("x", "y", "z", "x", "x")}
 TEXT_GAPS: Columns = {"a": text("red", None, "näive", "red", ""), "b": text("x", "y", None, None, "x")}
 ASKED_TEXTS: Columns = {
-    "a": text("red", "Red", "red ", "red\0", "näive", "naïve", "", "nan", "None", None),
-    "b": text("x", "xx", None, "z", "y", "x", "x", "nan", "unseen", "None"),
+    "a": text("red", "Red", "red ", "red\0", "näive", "naïve", "", "nan", "None", None, MISSING),
+    "b": text("x", "xx", None, "z", "y", "x", "x", "nan", "unseen", "None", OTHER),
 }
 
 
@@ -88,10 +89,10 @@ def test_a_code_is_that_of_the_category_or_the_one_for_unknown_ones(
     assert_alike(filled, training, asked)
 
 
-@given(st.lists(st.text(max_size=3) | st.none(), min_size=1, max_size=20))
+@given(st.lists(st.text(max_size=3) | st.sampled_from([MISSING, OTHER]) | st.none(), min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
+@example([MISSING, OTHER, None])
 def test_no_text_is_taken_for_another(texts: list[str | None]) -> None:
-    texts = [None if value is None else value.replace("\uffff", "") for value in texts]
     asked = {"a": text(*texts), "b": text(*["x"] * len(texts))}
     own = answers_of(TEXT_MODEL, output_of(TEXT_MODEL), frame_of(asked))
     assert_close(TEXT_MODEL_COMPILED.predict(asked), own)
@@ -113,6 +114,13 @@ TEXT_MODEL_COMPILED = compiled(TEXT_MODEL, TEXT_GAPS)
 def test_what_is_not_compiled_says_so(step: Any) -> None:
     with pytest.raises(NotImplementedError, match=type(step).__name__):
         compiled(weighed(step, GAPS), GAPS)
+
+
+@pytest.mark.parametrize("stands_for_others", [MISSING, OTHER])
+def test_a_category_that_stands_for_others_is_not_compiled(stands_for_others: str) -> None:
+    training: Columns = {"a": text("red", stands_for_others, None)}
+    with pytest.raises(NotImplementedError, match="stands for others"):
+        compiled(weighed(OneHotEncoder(sparse_output=False), training), training)
 
 
 def test_numbers_and_texts_may_have_the_names_of_the_graphs_own_tensors() -> None:

@@ -1,0 +1,27 @@
+"""Whether a client is still there: what nobody waits for takes the place of what somebody does."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from starlette.types import Receive
+
+from services.predictor.routes.answers import GoneError
+from shared.tasks import end
+
+T = TypeVar("T")
+
+
+async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """Return what a work returns; give it up and raise `GoneError` if the client goes away before.
+
+    The request's body was received, so that all that can come is that the client is gone.
+    """
+    working, leaving = asyncio.create_task(work), asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+    finally:
+        await end([working, leaving])
+    raise GoneError("the client went away before it was answered")
