@@ -31,6 +31,8 @@ from shared.streams import declare_when_reachable
 from tests.integration.predictors import Predictor, predictor_process
 from tests.servers import nats_server
 
+MOST_MB, MOST_S = 150, 4.0  # that a worker of one model takes, and that its start takes, the model being in its cache
+
 
 def name_of(number: int) -> str:
     """Return the name of a model."""
@@ -99,7 +101,7 @@ def measure(two: Two, folder: Path, count: int, seconds: float) -> Iterator[Row]
 
 
 def main() -> None:
-    """Measure, print, write; fail if an answer was wrong."""
+    """Measure, print, write; fail if an answer was wrong, or if one model takes more than it may."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=3.0)
@@ -115,6 +117,9 @@ def main() -> None:
     write(report)
     if any(row["errors"] for row in report.many):
         raise SystemExit("there were answers that are not 200 or not scikit-learn's")
+    one = next(row for row in report.many if (row["models"], row["cache"]) == (1, "warm"))
+    if one["rss_mb"] > MOST_MB or one["start_s"] > MOST_S:
+        raise SystemExit(f"a worker of one model is to take at most {MOST_MB} MB and {MOST_S:g} s to start: see above")
 
 
 if __name__ == "__main__":
