@@ -16,6 +16,7 @@ from services.predictor.routes.front import BYTES_AT_ONCE
 from services.predictor.whole import Whole
 from tests import bundles
 from tests.unit.predictor.api import Predictor
+from tests.unit.predictor.conftest import until
 
 INFER = b'{"inputs": [{"name": "x", "shape": [1], "datatype": "FP64", "data": [1]}]}'
 ASKED = [  # path, body, and whether a whole request is answered at once
@@ -120,6 +121,16 @@ async def test_whole_or_in_pieces_the_answer_is_the_same(
     assert sorted(whole[0].split(b"\r\n")) == sorted(pieces[0].split(b"\r\n"))
     assert whole[1] == pieces[1]
     assert heart.gate.inside == 0
+
+
+async def test_who_closes_the_connection_is_waited_for_no_longer(heart: Predictor, tmp_path: Path) -> None:
+    paused = heart.serve_paused("heart", bundles.classifier(tmp_path, 0.25), "2")
+    async with connected(heart) as client:
+        client.send(b"".join(request("/predict", b'{"x": 1}')))
+        await until(paused.begun.is_set, "the model to be asked")
+        client.close()
+        await until(lambda: heart.gate.inside == 0, "the request to be given up, though its model goes on")
+    paused.released.set()
 
 
 async def test_requests_in_one_go_are_answered_in_order(heart: Predictor) -> None:

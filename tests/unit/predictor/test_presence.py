@@ -2,10 +2,8 @@
 
 import asyncio
 import threading
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from starlette.types import Message
 
@@ -13,7 +11,6 @@ from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes import front
 from services.predictor.routes.protocol import Question, Reply, reply_to
 from services.predictor.slot import Champion
-from shared.bundle import Columns, count
 from shared.runtime import Prediction
 from tests import bundles
 from tests.exposition import counted
@@ -22,18 +19,6 @@ from tests.unit.predictor.conftest import until
 
 SCOPE = {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "headers": []}
 GONE: Message = {"type": "http.disconnect"}
-
-
-class PausedRuntime:
-    """Answers when it is let go."""
-
-    def __init__(self) -> None:
-        self.begun, self.released = threading.Event(), threading.Event()
-
-    def predict(self, columns: Columns) -> Prediction:
-        self.begun.set()
-        assert self.released.wait(10)
-        return Prediction([1] * count(columns), np.array([[0.0, 1.0]] * count(columns)))
 
 
 class Client:
@@ -82,11 +67,8 @@ async def test_a_client_that_never_sent_a_body_is_not_answered(predictor: Predic
 
 
 async def test_who_goes_away_leaves_the_room_to_others(tmp_path: Path) -> None:
-    predictor, paused = Predictor(tmp_path, max_waiting=2), PausedRuntime()
-    first = predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
-    manifest = first.verified.manifest.model_copy(update={"runtime": "sklearn"})
-    slow = replace(first.verified, runtime=paused, manifest=manifest)
-    predictor.slots.of("heart").swap(replace(first, version="2", generation=2, verified=slow))
+    predictor = Predictor(tmp_path, max_waiting=2)
+    paused = predictor.serve_paused("heart", bundles.classifier(tmp_path, 0.25))
     clients = [Client(body(b'{"x": 1}')) for _ in range(2)]
     asking = [asyncio.create_task(predictor.api(SCOPE, each.receive, each.send)) for each in clients]
     await until(paused.begun.is_set, "the first to be asked for")

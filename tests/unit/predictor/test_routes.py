@@ -10,14 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-import numpy as np
 import pytest
 
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes import openapi
-from shared.bundle import Columns
 from shared.event import subject_token
-from shared.runtime import Prediction
 from tests import bundles
 from tests.unit.predictor.api import READY, Predictor
 
@@ -116,27 +113,8 @@ async def test_every_fault_is_in_the_answer(predictor: Predictor, tmp_path: Path
     }
 
 
-class PausedRuntime:
-    """Answers when it is let go, and knows in which thread."""
-
-    def __init__(self) -> None:
-        self.begun, self.released = threading.Event(), threading.Event()
-        self.thread = threading.current_thread()
-
-    def predict(self, columns: Columns) -> Prediction:
-        self.thread = threading.current_thread()
-        self.begun.set()
-        assert self.released.wait(10)
-        return Prediction([1], np.array([[0.0, 1.0]]))
-
-
 async def test_a_request_ends_with_the_model_that_it_began_with(predictor: Predictor, tmp_path: Path) -> None:
-    first = predictor.serve("heart", bundles.classifier(tmp_path, 0.25), "1")
-    paused = PausedRuntime()
-    slow = replace(
-        first.verified, runtime=paused, manifest=first.verified.manifest.model_copy(update={"runtime": "sklearn"})
-    )
-    predictor.slots.of("heart").swap(replace(first, version="2", generation=2, verified=slow))
+    paused = predictor.serve_paused("heart", bundles.classifier(tmp_path, 0.25), "2")
     asking = asyncio.create_task(predictor.client.post("/predict", json={"x": 1}))
     assert await asyncio.to_thread(paused.begun.wait, 10)
     predictor.serve("heart", bundles.classifier(tmp_path, 0.9), "3")
@@ -159,11 +137,7 @@ async def hasty(tmp_path: Path) -> AsyncIterator[Predictor]:
 
 
 async def test_a_model_that_does_not_answer_in_time_is_a_504(hasty: Predictor, tmp_path: Path) -> None:
-    first = hasty.serve("heart", bundles.classifier(tmp_path, 0.25))
-    paused = PausedRuntime()
-    manifest = first.verified.manifest.model_copy(update={"runtime": "sklearn"})
-    slow = replace(first.verified, runtime=paused, manifest=manifest)
-    hasty.slots.of("heart").swap(replace(first, version="2", generation=2, verified=slow))
+    paused = hasty.serve_paused("heart", bundles.classifier(tmp_path, 0.25))
     answer = await hasty.client.post("/predict", json={"x": 1})
     paused.released.set()
     assert (answer.status_code, answer.json()["detail"]) == (504, "heart did not answer within 0.1 s")
