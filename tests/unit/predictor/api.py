@@ -34,7 +34,7 @@ class PausedRuntime:
     def predict(self, columns: Columns) -> Prediction:
         self.thread = threading.current_thread()
         self.begun.set()
-        assert self.released.wait(10)
+        assert self.released.wait(30)  # longer than any test waits for what is to happen meanwhile
         return Prediction([1] * count(columns), np.array([[0.0, 1.0]] * count(columns)))
 
 
