@@ -26,9 +26,9 @@ CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TEMPORARILY_UNAVAILABLE",
 }
-# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone; one without end
-# goes on to the end of the body, so that nothing is looked at twice.
-NAN_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone, many at once;
+# one without end goes on to the end of the body, and no way back is kept, so that nothing is looked at twice.
+NAN_OR_TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)[^"N]*+)++|\bNaN\b', re.DOTALL)
 
 ROWS = {"type": "array", "items": {"type": ["array", "object", "number", "string", "boolean", "null"]}}
 ANSWER = {"type": "object", "properties": {"predictions": {"type": "array"}}, "required": ["predictions"]}
@@ -114,8 +114,12 @@ def _parsed(call: Call) -> Any:
     except UnreadableError:
         if b"NaN" not in call.body:
             raise
-    text = NAN_OR_TEXT.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], call.body)
-    return parsed(text, call)
+    return parsed(with_null(call.body), call)
+
+
+def with_null(body: bytes) -> bytes:
+    """Return a body with null for each NaN outside of texts."""
+    return NAN_OR_TEXTS.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body)
 
 
 def columns_of(body: Any, validator: Validator, max_rows: int) -> Columns:

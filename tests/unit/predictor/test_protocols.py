@@ -1,6 +1,8 @@
 """Every protocol over the same models: the same answers, in each one's own form and words."""
 
+import re
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ import httpx
 import numpy as np
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.predictor.routes.scoring import with_null
 from tests import bundles
 from tests.unit.predictor.api import Predictor
 
@@ -293,6 +298,24 @@ async def test_a_text_that_never_ends_holds_nobody_up(tmp_path: Path) -> None:
     for text in (b'\\"' * 500_000, b'"\\' + b"\n" * 500_000, b'""' * 500_000 + b'"\\'):
         answer = await predictor.client.post("/invocations", content=b'NaN "' + text)
         assert answer.status_code == 400
+
+
+PLAIN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+
+
+@given(st.lists(st.sampled_from([b'"', b"\\", b"NaN", b"N", b"a", b"\n", b",", b"\xff"])).map(b"".join))
+def test_nan_is_replaced_where_a_plainer_search_finds_it(body: bytes) -> None:
+    assert with_null(body) == PLAIN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body)
+
+
+@pytest.mark.parametrize("texts", [b"a" * 1_000_000, b"\\n" * 500_000, b'","' * 300_000])
+def test_texts_take_no_memory_to_pass(texts: bytes) -> None:
+    body = b'["' + texts + b'", NaN]'
+    tracemalloc.start()
+    assert with_null(body).endswith(b'", null]')
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(body)
 
 
 async def test_mlflow_asks_how_it_is(predictor: Predictor) -> None:
