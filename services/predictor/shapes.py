@@ -6,12 +6,13 @@ from typing import Any
 from services.predictor.refusals import Rows, bad, fault, kind_of
 
 
-def check_count(count: int, max_rows: int) -> None:
-    """Refuse no rows, and more than are taken in one request."""
+def check_count(count: int, max_rows: int, *, is_all: bool = True) -> None:
+    """Refuse no rows, and more than are taken in one request; `count` may be of the first rows only."""
     if not count:
         raise bad("the request has no rows", fault("no row", "at least one row"))
     if count > max_rows:
-        raise bad(f"the request has {count} rows", fault(count, f"at most {max_rows} rows in one request"))
+        got = count if is_all else f"more than {max_rows}"
+        raise bad(f"the request has {got} rows", fault(got, f"at most {max_rows} rows in one request"))
 
 
 def objects(rows: list[Any]) -> Rows:

@@ -4,9 +4,11 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from services.predictor.routes.answers import UnreadableError
+from services.predictor.shapes import check_count
 from shared.bundle import Column
 
 MISSING = {"", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None"}
@@ -15,15 +17,18 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 TRUTH = {"true": True, "false": False}
 
 
-def columns_of_csv(body: bytes, inputs: Sequence[Column]) -> dict[str, list[Any]]:
+def columns_of_csv(body: bytes, inputs: Sequence[Column], max_rows: int) -> dict[str, list[Any]]:
     """Return one list per field of the header; what is no value of its input's type stays a text."""
+    text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
     try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
+        # With one row more than may be, it is known that there are too many.
+        lines = [*islice(filter(None, csv.reader(text, strict=True)), 1 + max_rows + 1)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UnreadableError(f"the body is not CSV in UTF-8: {error}") from error
     if not lines:
         raise UnreadableError("the body is empty: a header with the names of the fields is expected")
     header, *rows = lines
+    check_count(len(rows), max_rows, is_all=False)
     if len({*header}) != len(header):
         raise UnreadableError("the header names a field twice")
     for index, row in enumerate(rows):

@@ -227,6 +227,7 @@ async def test_a_header_length_that_cannot_be(predictor: Predictor, tmp_path: Pa
         (b'{"dataframe_split": {"columns": [1], "data": [[1]]}}', "application/json", 422, "different names"),
         (b'{"dataframe_split": {"columns": ["x"], "data": [[1, 2]]}}', "application/json", 422, "a list of 1 values"),
         (b"x\n", "text/csv", 422, "no rows"),
+        (b"x\n" * 67, "text/csv", 422, "at most 65 rows in one request"),
         (b"", "text/csv", 400, "a header"),
         (b"x,x\n1,2\n", "text/csv", 400, "twice"),
         (b"x,y\n1\n", "text/csv", 400, "row 0 has 1 fields, the header 2"),
@@ -315,6 +316,21 @@ def test_texts_take_no_memory_to_pass(texts: bytes) -> None:
     assert with_null(body).endswith(b'", null]')
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
+    assert peak < 4 * len(body)
+
+
+async def test_no_more_of_a_table_is_read_than_is_taken(tmp_path: Path) -> None:
+    predictor = Predictor(tmp_path, max_body_bytes=10_000_000)
+    predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    headers, body = {"content-type": "text/csv"}, b"x\n" * 500_000
+    tracemalloc.start()
+    answer = await predictor.client.post("/invocations", content=body, headers=headers)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (answer.status_code, answer.json()["message"]) == (
+        422,
+        "the request has more than 65 rows: it is 'more than 65', expected at most 65 rows in one request",
+    )
     assert peak < 4 * len(body)
 
 
