@@ -7,7 +7,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from services.predictor.refusals import bad, fault
-from services.predictor.routes.answers import UnreadableError, parsed
+from services.predictor.routes.answers import UnreadableError, parsed, unreadable
 from services.predictor.routes.fields import example_of
 from services.predictor.routes.openapi import Document
 from services.predictor.routes.operations import asked, json_of
@@ -123,7 +123,7 @@ def named_in(path: bytes) -> tuple[str, str | None, str]:
 def _header_length(call: Call) -> int:
     length = call.header(HEADER) or str(len(call.body))
     if not (length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= len(call.body)):
-        raise UnreadableError("Inference-Header-Content-Length is not a number of bytes within the body")
+        raise unreadable(call, "Inference-Header-Content-Length is not a number of bytes within the body")
     return int(length)
 
 

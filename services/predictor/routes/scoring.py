@@ -61,7 +61,7 @@ class Scoring:
 
     def _columns(self, kind: str, call: Call, validator: Validator) -> Columns:
         if kind == "text/csv":
-            return validator.columns(columns_of_csv(call.body, validator.inputs, self._max_rows))
+            return validator.columns(columns_of_csv(call, validator.inputs, self._max_rows))
         if kind not in {"application/json", ""}:
             raise UnsupportedError(f"{kind[:100]} is not taken: send application/json or text/csv")
         return columns_of(_parsed(call), validator, self._max_rows)

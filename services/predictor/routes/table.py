@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from services.predictor.routes.answers import UnreadableError
+from services.predictor.routes.answers import UnreadableError, unreadable
+from services.predictor.routes.protocol import Call
 from services.predictor.shapes import check_count
 from shared.bundle import Column
 
@@ -17,14 +18,14 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 TRUTH = {"true": True, "false": False}
 
 
-def columns_of_csv(body: bytes, inputs: Sequence[Column], max_rows: int) -> dict[str, list[Any]]:
+def columns_of_csv(call: Call, inputs: Sequence[Column], max_rows: int) -> dict[str, list[Any]]:
     """Return one list per field of the header; what is no value of its input's type stays a text."""
-    text = io.TextIOWrapper(io.BytesIO(body), "utf-8-sig", newline="")
+    text = io.TextIOWrapper(io.BytesIO(call.body), "utf-8-sig", newline="")
     try:
         # With one row more than may be, it is known that there are too many.
         lines = [*islice(filter(None, csv.reader(text, strict=True)), 1 + max_rows + 1)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"the body is not CSV in UTF-8: {error}") from error
+        raise unreadable(call, f"the body is not CSV in UTF-8: {error}") from error
     if not lines:
         raise UnreadableError("the body is empty: a header with the names of the fields is expected")
     header, *rows = lines

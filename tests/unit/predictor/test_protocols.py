@@ -1,5 +1,6 @@
 """Every protocol over the same models: the same answers, in each one's own form and words."""
 
+import gzip
 import re
 import struct
 import tracemalloc
@@ -250,9 +251,20 @@ async def test_scorings_that_cannot_be_answered(  # noqa: PLR0917
     assert answer.json()["error_code"] == "INVALID_PARAMETER_VALUE"
 
 
-async def test_a_packed_body_is_named_as_such(model: Predictor) -> None:
-    answer = await model.client.post("/predict", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
-    assert (answer.status_code, answer.json()["detail"]) == (415, "the body is packed (gzip): send it as it is")
+@pytest.mark.parametrize(
+    ("path", "headers", "key"),
+    [
+        ("/predict", {}, "detail"),
+        ("/invocations", {}, "message"),
+        ("/invocations", {"content-type": "text/csv"}, "message"),
+        ("/v2/models/m/infer", {}, "error"),
+        ("/v2/models/m/infer", {"inference-header-content-length": "9999"}, "error"),
+    ],
+)
+async def test_a_packed_body_is_named_as_such(model: Predictor, path: str, headers: dict[str, str], key: str) -> None:
+    content = gzip.compress(b"x,y\n1,2\n")
+    answer = await model.client.post(path, content=content, headers=headers | {"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()[key]) == (415, "the body is packed (gzip): send it as it is")
 
 
 async def test_the_protocol_tells_about_server_and_models(predictor: Predictor, tmp_path: Path) -> None:
