@@ -161,6 +161,7 @@ def _from_matrix(tensor: Tensor, validator: Validator) -> Columns:
     if len(tensor.shape) != 2 or tensor.shape[1] != width:
         expected = f"shape [rows, {width}] of {', '.join(validator.names)}, or one tensor for each of them"
         raise bad("the tensor does not fit the model's inputs", fault(str(tensor.shape), expected, field=tensor.name))
+    lenient = validator.lenient  # a matrix has one datatype for inputs of all types
     if isinstance(tensor.values, list):
-        return validator.lists([tensor.values[at : at + width] for at in range(0, len(tensor.values), width)])
-    return validator.matrix(tensor.values.reshape(tensor.shape))
+        return lenient.lists([tensor.values[at : at + width] for at in range(0, len(tensor.values), width)])
+    return lenient.matrix(tensor.values.reshape(tensor.shape))

@@ -57,7 +57,8 @@ class Scoring:
         charset = charset_of(parameters)
         if charset not in {"", "utf-8", "utf8"}:
             raise UnsupportedError(f"charset={charset[:100]} is not taken: send UTF-8")
-        return Question(self._columns(kind.strip().lower(), call, champion.validator), partial(_write, champion))
+        validator = champion.validator.lenient  # pandas makes floats of whole numbers, and MLflow takes them back
+        return Question(self._columns(kind.strip().lower(), call, validator), partial(_write, champion))
 
     def _columns(self, kind: str, call: Call, validator: Validator) -> Columns:
         if kind == "text/csv":

@@ -13,7 +13,7 @@ from services.predictor.shapes import check_count
 from shared.bundle import Column
 
 MISSING = {"", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None"}
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 TRUTH = {"true": True, "false": False}
 
@@ -44,6 +44,6 @@ def _value(text: str, kind: str) -> Any:
         return None
     if kind in {"double", "float"} and NUMBER.fullmatch(text):
         return float(text)
-    if kind in {"long", "integer"} and WHOLE.fullmatch(text):
-        return int(text)
+    if kind in {"long", "integer"} and (whole := WHOLE.fullmatch(text)):
+        return int(whole[1])
     return TRUTH.get(text.lower(), text) if kind == "boolean" else text

@@ -1,6 +1,7 @@
 """Every protocol over the same models: the same answers, in each one's own form and words."""
 
 import gzip
+import io
 import re
 import struct
 import tracemalloc
@@ -14,7 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.predictor.routes.scoring import with_null
+from services.predictor.routes.protocol import Call
+from services.predictor.routes.scoring import columns_of, with_null
+from services.predictor.routes.table import columns_of_csv
+from services.predictor.validator import Validator
+from shared.bundle import Column
 from tests import bundles
 from tests.unit.predictor.api import Predictor
 
@@ -104,6 +109,58 @@ async def test_a_bare_nan_is_missing_in_scoring_and_nowhere_else(model: Predicto
     assert "x in row 0 is None, expected a number; y in row 0 is 'NaN'" in answer.json()["message"]
     assert (await model.client.post("/invocations", content=b'{"inputs": {"x": [-Infinity]}}')).status_code == 400
     assert (await model.client.post("/predict", content=b'{"x": NaN}')).status_code == 400
+
+
+COUNTED = [{"name": "n", "type": "long"}, {"name": "x", "type": "double"}]
+FLOATING: list[Any] = [
+    {"dataframe_split": {"columns": ["n", "x"], "data": [[63.0, 1.0], [-2, 1.5]]}},
+    {"dataframe_records": [{"n": 63.0, "x": 1.0}, {"n": -2, "x": 1.5}]},
+    {"instances": [{"n": 63.0, "x": 1.0}, {"n": -2, "x": 1.5}]},
+    {"inputs": {"n": [63.0, -2], "x": [1.0, 1.5]}},
+    "n,x\n63.0,1\n-2,1.5\n",
+]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of importing MLflow
+@pytest.mark.parametrize("body", FLOATING)
+def test_scoring_takes_the_whole_floats_that_mlflow_takes(body: Any) -> None:
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data, parse_csv_input
+    from mlflow.types import ColSpec, Schema
+
+    validator = Validator([Column.model_validate(column) for column in COUNTED]).lenient
+    schema = Schema([ColSpec("long", "n"), ColSpec("double", "x")])
+    if isinstance(body, str):
+        columns = validator.columns(columns_of_csv(Call(body.encode()), validator.inputs, 9))
+        theirs = parse_csv_input(io.StringIO(body), schema)
+    else:
+        columns, theirs = columns_of(body, validator, 9), infer_and_parse_data(body, schema)
+    assert [*columns["n"]] == [*theirs["n"]] == [63, -2]
+
+
+async def test_whole_floats_are_whole_numbers_where_a_form_makes_them_so(predictor: Predictor, tmp_path: Path) -> None:
+    inputs = [{"name": "y", "type": "long"}, {"name": "x", "type": "double"}]
+    predictor.serve("m", bundles.classifier(tmp_path, 0.7, inputs=inputs))
+
+    async def asked(path: str, **sent: Any) -> tuple[int, str]:
+        answer = await predictor.client.post(path, **sent)
+        return answer.status_code, answer.text
+
+    for count, status in ((3.0, 200), (3.5, 422)):
+        split = {"dataframe_split": {"columns": ["y", "x"], "data": [[count, 1.5]]}}
+        bodies: list[tuple[str, dict[str, Any]]] = [
+            ("/invocations", {"json": split}),
+            ("/invocations", {"content": f"y,x\n{count},1.5\n", "headers": {"content-type": "text/csv"}}),
+            ("/v2/models/m/infer", {"json": {"inputs": [tensor("all", [count, 1.5], [1, 2])]}}),
+        ]
+        content, headers = binary([("all", [1, 2], "FP64", struct.pack("<2d", count, 1.5))])
+        bodies.append(("/v2/models/m/infer", {"content": content, "headers": headers}))
+        for path, sent in bodies:
+            answered, text = await asked(path, **sent)
+            assert answered == status, text
+            assert status == 200 or "y in row 0 is" in text
+    named = {"inputs": [tensor("y", [3.0]), tensor("x", [1.5])]}
+    assert (await asked("/v2/models/m/infer", json=named))[0] == 422, "its datatype says that it is none"
+    assert (await asked("/predict", json={"y": 3.0, "x": 1.5}))[0] == 422
 
 
 def binary(inputs: list[tuple[str, list[int], str, bytes]], **more: Any) -> tuple[bytes, dict[str, str]]:
