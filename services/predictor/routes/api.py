@@ -6,7 +6,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Lifespan
 
 from services.predictor.executor import Executor
@@ -18,7 +17,7 @@ from services.predictor.routes.metadata import Metadata
 from services.predictor.routes.native import Native
 from services.predictor.routes.openapi import OpenApi
 from services.predictor.routes.openinference import OpenInference
-from services.predictor.routes.paths import MODELLESS, Paths
+from services.predictor.routes.paths import OnlyPost, Paths
 from services.predictor.routes.scoring import Scoring
 from services.predictor.routes.state import State
 from services.predictor.settings import PredictorSettings
@@ -52,9 +51,8 @@ def make_api(
     state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
     paths = Paths(native, scoring, inference)
-    only_post = [Route(path, _of_front, methods=["POST"]) for path in MODELLESS]  # other methods get a 405
     rest = Starlette(
-        routes=[*openapi.routes(), *metadata.routes(), *state.routes(), *only_post],
+        routes=[OnlyPost(paths), *openapi.routes(), *metadata.routes(), *state.routes()],
         exception_handlers={BatonError: _refused, HTTPException: _missing},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
@@ -62,10 +60,6 @@ def make_api(
 
     guarded = Guard(rest, keys, lambda scope: scope["path"] in OPEN, _refused) if keys else rest
     return Front(paths.find, slots, executor, gate, meters, settings=settings, keys=keys, load=load, rest=guarded)
-
-
-async def _of_front(_: Request) -> Response:
-    raise NotImplementedError("`Front` answers predictions")
 
 
 async def _refused(request: Request, error: BatonError) -> Response:

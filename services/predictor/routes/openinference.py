@@ -113,7 +113,7 @@ def named_in(path: bytes) -> tuple[str, str | None, str]:
     A slash in a model's name may be written as it is, or as %2F.
     """
     *names, verb = [unquote(part.decode("latin-1")) for part in path.removeprefix(PREFIX.encode()).split(b"/")]
-    if verb not in {"infer", "ready"}:
+    if verb not in {"infer", "ready"} or not names:
         names, verb = [*names, verb], ""
     if len(names) > 2 and names[-2] == "versions":
         return "/".join(names[:-2]), names[-1], verb

@@ -2,11 +2,15 @@
 
 from urllib.parse import unquote
 
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Receive, Scope, Send
+
 from services.predictor.routes.front import Target
 from services.predictor.routes.openinference import PREFIX, named_in
 from services.predictor.routes.protocol import PredictionProtocol
 
-MODELLESS = ("/predict", "/invocations")
+MODELS = "/models/"
 MOST, LONGEST = 1024, 512  # paths that are remembered: how many, of how many bytes
 
 
@@ -17,7 +21,7 @@ class Paths:
     """
 
     def __init__(self, native: PredictionProtocol, scoring: PredictionProtocol, inference: PredictionProtocol) -> None:
-        self._by_end = dict(zip(MODELLESS, (native, scoring), strict=True))
+        self._by_end = {"/predict": native, "/invocations": scoring}
         self._inference = inference
         self.remembered: dict[bytes, Target] = {}
 
@@ -34,10 +38,25 @@ class Paths:
         path = unquote(raw.decode("latin-1"))
         if path in self._by_end:
             return Target(path, self._by_end[path])
-        if path.startswith(PREFIX) and path.endswith("/infer"):
-            model, version, _ = named_in(raw)
-            return Target(path, self._inference, model, version)
-        for end, protocol in self._by_end.items():
-            if path.startswith("/models/") and path.endswith(end):
-                return Target(path, protocol, path[len("/models/") : -len(end)])
-        return None
+        if path.startswith(PREFIX):
+            model, version, verb = named_in(raw)
+            return Target(path, self._inference, model, version) if verb == "infer" else None
+        end = "/" + unquote(raw.rpartition(b"/")[2].decode("latin-1"))  # %2F is of a model's name
+        protocol, name = self._by_end.get(end), path[len(MODELS) : -len(end)]
+        return Target(path, protocol, name) if path.startswith(MODELS) and protocol and name else None
+
+
+class OnlyPost(BaseRoute):
+    """Refuses predictions that are asked for by another method, 405; those by POST never come here."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match whatever path asks for a prediction."""
+        is_prediction = scope["type"] == "http" and self._paths.find(scope["raw_path"]) is not None
+        return Match.FULL if is_prediction else Match.NONE, {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request."""
+        raise HTTPException(405, headers={"allow": "POST"})

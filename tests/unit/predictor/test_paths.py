@@ -23,6 +23,10 @@ def paths() -> Paths:
         (b"/models/a/b/invocations", Scoring, "a/b", None),
         (b"/v2/models/a%2Fb/infer", OpenInference, "a/b", None),
         (b"/v2/models/a/versions/1/infer", OpenInference, "a", "1"),
+        (b"/models/predict/predict", Native, "predict", None),
+        (b"/models/a%2Fpredict/invocations", Scoring, "a/predict", None),
+        (b"/v2/models/a%2Finfer/infer", OpenInference, "a/infer", None),
+        (b"/v2/models/infer/infer", OpenInference, "infer", None),
     ],
 )
 def test_a_prediction_is_asked_for(
@@ -34,7 +38,23 @@ def test_a_prediction_is_asked_for(
     assert paths.find(raw) is target, "it is remembered"
 
 
-@pytest.mark.parametrize("raw", [b"/", b"/models/a", b"/predict/", b"/v2/models/a", b"/v2/models/a/ready", b"/\xff"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"/",
+        b"/models/a",
+        b"/predict/",
+        b"/v2/models/a",
+        b"/v2/models/a/ready",
+        b"/\xff",
+        b"/models/predict",
+        b"/models/a%2Fpredict",
+        b"/models//predict",
+        b"/v2/models/infer",
+        b"/v2/models/a%2Finfer",
+        b"/v2/predict",
+    ],
+)
 def test_what_asks_for_no_prediction_is_not_remembered(paths: Paths, raw: bytes) -> None:
     assert paths.find(raw) is None
     assert not paths.remembered

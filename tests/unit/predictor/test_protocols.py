@@ -20,6 +20,7 @@ from services.predictor.routes.scoring import columns_of, with_null
 from services.predictor.routes.table import columns_of_csv
 from services.predictor.validator import Validator
 from shared.bundle import Column
+from shared.event import subject_token
 from tests import bundles
 from tests.unit.predictor.api import Predictor
 
@@ -322,6 +323,15 @@ async def test_a_packed_body_is_named_as_such(model: Predictor, path: str, heade
     content = gzip.compress(b"x,y\n1,2\n")
     answer = await model.client.post(path, content=content, headers=headers | {"content-encoding": "gzip"})
     assert (answer.status_code, answer.json()[key]) == (415, "the body is packed (gzip): send it as it is")
+
+
+@pytest.mark.parametrize("model", ["infer", "ready", "a/infer"])
+async def test_the_protocol_tells_about_models_named_like_verbs(
+    predictor: Predictor, tmp_path: Path, model: str
+) -> None:
+    predictor.serve(model, bundles.classifier(tmp_path, 0.25))
+    url = httpx.URL("http://predictor").copy_with(raw_path=f"/v2/models/{subject_token(model)}".encode())
+    assert (await predictor.client.get(url)).json()["name"] == model
 
 
 async def test_the_protocol_tells_about_server_and_models(predictor: Predictor, tmp_path: Path) -> None:
