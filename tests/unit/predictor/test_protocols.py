@@ -222,6 +222,20 @@ async def test_outputs_that_are_asked_for(predictor: Predictor, tmp_path: Path) 
     assert [output["name"] for output in only.json()["outputs"]] == ["probabilities"]
 
 
+async def test_boolean_classes_are_named_as_json_does(predictor: Predictor, tmp_path: Path) -> None:
+    output: dict[str, Any] = {"kind": "classification", "classes": [False, True], "probabilities": True}
+    predictor.serve("m", bundles.classifier(tmp_path, 0.75, output=output))
+    own = (await predictor.client.post("/predict", json={"x": 1})).json()
+    assert own["prediction"] is True
+    assert own["probabilities"] == {"false": pytest.approx(0.25), "true": pytest.approx(0.75)}
+    assert (await predictor.client.post("/invocations", json={"inputs": {"x": [1]}})).json() == {"predictions": [True]}
+    answer = (await predictor.client.post("/v2/models/m/infer", json={"inputs": [tensor("x", [1])]})).json()
+    assert (answer["outputs"][0]["datatype"], answer["outputs"][0]["data"]) == ("BOOL", [True])
+    predictor.serve("m", bundles.classifier(tmp_path, 0.75, output=output | {"classes": ["no", True]}), "2")
+    answer = (await predictor.client.post("/v2/models/m/infer", json={"inputs": [tensor("x", [1])]})).json()
+    assert (answer["outputs"][0]["datatype"], answer["outputs"][0]["data"]) == ("BYTES", ["true"])
+
+
 def faulty(**changed: Any) -> dict[str, Any]:
     return {"inputs": [tensor("x", [1.0]) | changed]}
 
