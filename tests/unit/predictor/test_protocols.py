@@ -37,6 +37,7 @@ INFERENCES = [
     [tensor("x", X), tensor("y", Y)],
     [tensor("x", X, [3, 1]), tensor("y", Y, [3, 1])],
     [tensor("x", X, datatype="FP32")],
+    [tensor("x", X), tensor("y", [2, None, None], datatype="INT8")],
     [tensor("anything", MATRIX, [3, 2])],
     [tensor("x", [[1.5, 2.0], [-3.0, None], [0.25, None]], [3, 2])],
 ]
@@ -252,6 +253,10 @@ def faulty(**changed: Any) -> dict[str, Any]:
         (faulty(shape=[2]), 400, "1 values instead of 2"),
         (faulty(datatype="BF16"), 400, "datatype is not one of BOOL"),
         (faulty(datatype="INT64", data=[1.5]), 400, "no INT64"),
+        (faulty(datatype="INT8", data=[1000]), 400, "x: 1000 is no INT8, a whole number from -128 to 127"),
+        (faulty(datatype="UINT8", data=[-5]), 400, "x: -5 is no UINT8, a whole number from 0 to 255"),
+        (faulty(datatype="INT64", data=[2**63]), 400, "is no INT64"),
+        (faulty(datatype="UINT8", data=[None]), 422, "x in row 0 is None"),
         (faulty(data=1), 400, "neither data as a list nor"),
         (faulty(data=[[1.0], 2.0]), 400, "2 values instead of 1"),
         (faulty(parameters={"binary_data_size": 8}), 400, "8 bytes are announced, 0 are there"),
