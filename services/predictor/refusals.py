@@ -1,6 +1,6 @@
 """What is said of rows that do not fit a model's inputs: every fault, in a form that a program can read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -37,7 +37,12 @@ def bad_rows(rows: Rows, columns: Sequence[Column], groups: Mapping[str, Group],
     failed = [(column, group) for column, group in each if group.array([row.get(column.name) for row in rows]) is None]
     known = dict.fromkeys(column.name for column in columns)
     found = chain.from_iterable(_faults(row, None if alone else i, failed, known) for i, row in enumerate(rows))
-    return bad("the rows do not fit the model's inputs", *islice(found, MOST_FAULTS + 1))
+    return bad("the rows do not fit the model's inputs", *some(found))
+
+
+def some(found: Iterable[Fault]) -> list[Fault]:
+    """Return as many faults as are looked for: one more than are shown."""
+    return [*islice(found, MOST_FAULTS + 1)]
 
 
 def _faults(

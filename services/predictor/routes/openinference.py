@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from services.predictor.refusals import bad, fault
+from services.predictor.refusals import bad, fault, some
 from services.predictor.routes.answers import UnreadableError, parsed, unreadable
 from services.predictor.routes.fields import example_of
 from services.predictor.routes.openapi import Document
@@ -145,10 +145,10 @@ def _columns(inputs: list[Tensor], validator: Validator, max_rows: int) -> Colum
     check_count(first.shape[0], max_rows)
     if len(inputs) == 1 and (first.name not in validator.names or (len(first.shape) == 2 and first.shape[1] != 1)):
         return _from_matrix(first, validator)
-    wrong = [tensor for tensor in inputs if tensor.shape not in ([first.shape[0]], [first.shape[0], 1])]
-    if wrong:
-        expected = f"shape [{first.shape[0]}] or [{first.shape[0]}, 1]"
-        raise bad("the tensors differ in shape", *(fault(str(one.shape), expected, field=one.name) for one in wrong))
+    shapes = [first.shape[0]], [first.shape[0], 1]
+    expected = f"shape {shapes[0]} or {shapes[1]}"
+    if wrong := some(fault(str(one.shape), expected, field=one.name) for one in inputs if one.shape not in shapes):
+        raise bad("the tensors differ in shape", *wrong)
     arrays = {one.name: one.values for one in inputs if isinstance(one.values, np.ndarray)}
     if len(arrays) == len(inputs):
         return validator.arrays(arrays)

@@ -4,7 +4,7 @@ import re
 from functools import partial
 from typing import Any
 
-from services.predictor.refusals import bad, fault, kind_of
+from services.predictor.refusals import bad, fault, kind_of, some
 from services.predictor.routes.answers import UnreadableError, UnsupportedError, dumped, parsed, status_of
 from services.predictor.routes.fields import Schema, columns_schema, example_of, row_schema
 from services.predictor.routes.openapi import Document
@@ -126,9 +126,9 @@ def columns_of(body: Any, validator: Validator, max_rows: int) -> Columns:
     given = [form for form in FORMS if form in body] if type(body) is dict else []
     if len(given) != 1:
         raise bad("the request has no rows", fault(kind_of(body), f"an object with one of {', '.join(FORMS)}"))
-    unknown = [name for name in body if name != given[0] and not (name == "params" and not body[name])]
-    if unknown:
-        raise bad("the model takes rows only", *(fault(kind_of(body[name]), "nothing", field=name) for name in unknown))
+    others = (name for name in body if name != given[0] and not (name == "params" and not body[name]))
+    if wrong := some(fault(kind_of(body[name]), "nothing", field=name) for name in others):
+        raise bad("the model takes rows only", *wrong)
     rows = body[given[0]]
     if given[0] == "dataframe_split":
         return _split(rows, validator, max_rows)
@@ -161,6 +161,9 @@ def _split(split: Any, validator: Validator, max_rows: int) -> Columns:
         raise bad("dataframe_split has no usable columns", fault(kind_of(names), "a list of different names"))
     if names == validator.names:
         return validator.lists(data)
+    known = ", ".join(validator.names)
+    if wrong := some(fault(name, f"one of {known}", field="columns") for name in names if name not in validator.names):
+        raise bad("the model has no such columns", *wrong)
     check_widths(data, names)
     return validator.rows([dict(zip(names, row, strict=True)) for row in data])
 

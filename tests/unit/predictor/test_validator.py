@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.predictor import shapes
+from services.predictor.refusals import Fault, fault
+from services.predictor.routes import scoring
 from services.predictor.routes.native import EXPECTED, columns_of
 from services.predictor.validator import Validator
 from shared.bundle import Column, Columns
@@ -308,3 +311,35 @@ def test_columns_that_do_not_fit(columns: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as refused:
         Validator(NUMBERS).columns(columns)
     assert [fault["field"] for fault in refused.value.faults] == [field]
+
+
+def test_faults_are_looked_for_while_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def counted(got: object, expected: str, **where: Any) -> Fault:
+        made.append(got)
+        return fault(got, expected, **where)
+
+    for module in (shapes, scoring):
+        monkeypatch.setattr(module, "fault", counted)
+    names = [f"f{number}" for number in range(1000)]
+    refused: list[Callable[[], object]] = [
+        lambda: shapes.count_of(dict.fromkeys(names, 1)),
+        lambda: shapes.count_of({"a": [1], **{name: [] for name in names}}),
+        lambda: shapes.objects([1] * 1000),
+        lambda: shapes.check_widths([1] * 1000, ["a"]),
+        lambda: scoring.columns_of({"inputs": {"a": [1]}, **dict.fromkeys(names, 1)}, VALIDATOR, 1000),
+        lambda: scoring.columns_of({"dataframe_split": {"columns": names, "data": [[]] * 1000}}, VALIDATOR, 1000),
+    ]
+    for refuse in refused:
+        made.clear()
+        with pytest.raises(InputError, match="only the first 100 faults are shown"):
+            refuse()
+        assert len(made) == 101
+
+
+def test_what_a_request_names_columns_is_not_said_again_for_each_row() -> None:
+    split = {"columns": [f"f{number}" for number in range(1000)], "data": [[]] * 1000}
+    with pytest.raises(InputError, match="no such columns") as refused:
+        scoring.columns_of({"dataframe_split": split}, VALIDATOR, 1000)
+    assert len(str(refused.value.faults)) < 20_000
