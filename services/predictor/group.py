@@ -26,19 +26,26 @@ def is_nullable(column: Column) -> bool:
 
 
 class Group:
-    """Inputs of one type. A boolean is no number, nor is a text of digits."""
+    """Inputs of one type. A boolean is no number, nor is a text of digits.
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    With `whole_floats`, lists may hold whole numbers as floats.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, whole_floats: bool = False) -> None:
         self.names = [column.name for column in columns]
         kind = columns[0].type
         self._dtype = np.dtype(DTYPES[kind])
         self._widest = np.dtype(np.float64) if self._dtype.kind == "f" else self._dtype  # in which bounds are checked
         self._required = ~np.array([is_nullable(column) for column in columns])
+        self._whole_floats = whole_floats and self._dtype.kind == "i"
         self._takes = frozenset(TAKES[kind] | (set() if self._required.all() else {NULL}))
 
     def array(self, values: list[Any]) -> np.ndarray | None:
         """Return values, row by row, as an array of shape (rows, inputs); None if one of them does not fit."""
         kinds = set(map(type, values))
+        if self._whole_floats and float in kinds:
+            values = [int(value) if type(value) is float and value.is_integer() else value for value in values]
+            kinds = set(map(type, values))
         if not kinds <= self._takes:
             return None
         try:

@@ -1,6 +1,6 @@
 """What is said of rows that do not fit a model's inputs: every fault, in a form that a program can read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -31,13 +31,18 @@ Rows = list[dict[str, Any]]
 Fault = dict[str, object]
 
 
-def bad_rows(rows: Rows, columns: Sequence[Column], *, alone: bool = False) -> InputError:
+def bad_rows(rows: Rows, columns: Sequence[Column], groups: Mapping[str, Group], *, alone: bool = False) -> InputError:
     """Return the error for rows that do not fit; where there was one object alone, its faults are not numbered."""
-    each = [(column, Group([column])) for column in columns]
+    each = [(column, groups[column.name]) for column in columns]
     failed = [(column, group) for column, group in each if group.array([row.get(column.name) for row in rows]) is None]
     known = dict.fromkeys(column.name for column in columns)
     found = chain.from_iterable(_faults(row, None if alone else i, failed, known) for i, row in enumerate(rows))
-    return bad("the rows do not fit the model's inputs", *islice(found, MOST_FAULTS + 1))
+    return bad("the rows do not fit the model's inputs", *some(found))
+
+
+def some(found: Iterable[Fault]) -> list[Fault]:
+    """Return as many faults as are looked for: one more than are shown."""
+    return [*islice(found, MOST_FAULTS + 1)]
 
 
 def _faults(

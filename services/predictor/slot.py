@@ -7,6 +7,7 @@ from functools import cached_property
 from time import perf_counter
 
 from services.predictor.intake import intake
+from services.predictor.labels import text_of
 from services.predictor.seen import Seen
 from services.predictor.validator import Validator
 from shared.errors import (
@@ -65,7 +66,7 @@ class Champion:
     @cached_property
     def classes(self) -> list[str]:
         """Return the classes, as JSON names them."""
-        return [str(label) for label in self.verified.manifest.output.classes]
+        return [text_of(label) for label in self.verified.manifest.output.classes]
 
     @cached_property
     def seen(self) -> Seen:

@@ -1,6 +1,7 @@
 """A compiled validator: what a model takes, worked out once per model, so that rows that fit cost next to nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,20 @@ from shared.bundle import Block, Column, Columns
 class Validator:
     """What one model takes: each method returns an array of shape (rows,) per input, or raises `InputError`."""
 
-    def __init__(self, inputs: Sequence[Column]) -> None:
+    def __init__(self, inputs: Sequence[Column], *, whole_floats: bool = False) -> None:
         self.inputs = inputs
         self.names = [column.name for column in inputs]
         self._known = frozenset(self.names)
         kinds = dict.fromkeys(column.type for column in inputs)
-        self._by_type = [Group([column for column in inputs if column.type == kind]) for kind in kinds]
+        group = partial(Group, whole_floats=whole_floats)
+        self._by_type = [group([column for column in inputs if column.type == kind]) for kind in kinds]
         self._usual = usual(inputs)
-        self._each = {column.name: Group([column]) for column in inputs}
+        self._each = {column.name: group([column]) for column in inputs}
+
+    @cached_property
+    def lenient(self) -> "Validator":
+        """Return the validator for forms that write whole numbers as floats: 63.0 is one for it, 1.5 is not."""
+        return Validator(self.inputs, whole_floats=True)
 
     def rows(self, rows: Rows, *, alone: bool = False) -> Columns:
         """Take one object per row; where there was one object alone, its faults are not numbered."""
@@ -33,7 +40,7 @@ class Validator:
             arrays = [group.array([row.get(name) for row in rows for name in group.names]) for group in groups]
             if (taken := self._taken(arrays)) is not None:
                 return taken
-        raise bad_rows(rows, self.inputs, alone=alone)
+        raise bad_rows(rows, self.inputs, self._each, alone=alone)
 
     def lists(self, lists: Sequence[Any]) -> Columns:
         """Take one list per row, with a value for each input in the model's order."""
@@ -52,7 +59,7 @@ class Validator:
             if taken is not None:
                 return taken
         rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        raise bad_rows(rows, self.inputs)
+        raise bad_rows(rows, self.inputs, self._each)
 
     def matrix(self, matrix: np.ndarray) -> Columns:
         """Take numbers of shape (rows, inputs) in the model's order; NaN is a missing value."""

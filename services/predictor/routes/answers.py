@@ -91,6 +91,11 @@ def parsed(body: bytes, call: Call) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if packing := call.header(b"content-encoding"):
-            raise UnsupportedError(f"the body is packed ({packing}): send it as it is") from error
-        raise UnreadableError(f"the body is not JSON: {error}") from error
+        raise unreadable(call, f"the body is not JSON: {error}") from error
+
+
+def unreadable(call: Call, why: str) -> BatonError:
+    """Return the error for a body that is not what it should be: it is packed, or else `why`."""
+    if packing := call.header(b"content-encoding"):
+        return UnsupportedError(f"the body is packed ({packing}): send it as it is")
+    return UnreadableError(why)

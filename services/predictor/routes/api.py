@@ -1,25 +1,23 @@
 """The predictor's HTTP interface as a whole."""
 
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import Lifespan
 
 from services.predictor.executor import Executor
 from services.predictor.gate import Gate
 from services.predictor.meters import Meters
 from services.predictor.routes.answers import answer, headers_of, status_of
-from services.predictor.routes.front import Front, Target
+from services.predictor.routes.front import Front
 from services.predictor.routes.metadata import Metadata
 from services.predictor.routes.native import Native
 from services.predictor.routes.openapi import OpenApi
-from services.predictor.routes.openinference import PREFIX, OpenInference, named_in
+from services.predictor.routes.openinference import OpenInference
+from services.predictor.routes.paths import OnlyPost, Paths
 from services.predictor.routes.scoring import Scoring
 from services.predictor.routes.state import State
 from services.predictor.settings import PredictorSettings
@@ -29,7 +27,6 @@ from shared.errors import BatonError
 from shared.guard import Guard
 from shared.keys import Keys
 
-PATHS = 1024  # remembered, with what they ask for
 # What balancers and Prometheus ask: whether this worker serves, and counts by model; of rows and answers nothing.
 OPEN = {"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready", "/metrics"}
 
@@ -53,34 +50,16 @@ def make_api(
     native, scoring, inference = (kind(settings.max_rows) for kind in (Native, Scoring, OpenInference))
     state, metadata = State(slots, meters, status), Metadata(slots, status, load, settings.request_timeout_s)
     openapi = OpenApi(slots, [native, scoring, inference, state, metadata])
-    modelless = {path: Target(path, protocol) for path, protocol in (("/predict", native), ("/invocations", scoring))}
-    only_post = [Route(path, _of_front, methods=["POST"]) for path in modelless]  # other methods get a 405
+    paths = Paths(native, scoring, inference)
     rest = Starlette(
-        routes=[*openapi.routes(), *metadata.routes(), *state.routes(), *only_post],
+        routes=[OnlyPost(paths), *openapi.routes(), *metadata.routes(), *state.routes()],
         exception_handlers={BatonError: _refused, HTTPException: _missing},  # type: ignore[dict-item]
         lifespan=lifespan,
     )
     rest.router.redirect_slashes = False  # a prediction is asked for by its path, not by one that is like it
 
-    @lru_cache(PATHS)
-    def find(raw: bytes) -> Target | None:
-        path = unquote(raw.decode("latin-1"))
-        if path in modelless:
-            return modelless[path]
-        if path.startswith(PREFIX) and path.endswith("/infer"):
-            model, version, _ = named_in(raw)
-            return Target(path, inference, model, version)
-        for protocol, end in ((native, "/predict"), (scoring, "/invocations")):
-            if path.startswith("/models/") and path.endswith(end):
-                return Target(path, protocol, path[len("/models/") : -len(end)])
-        return None
-
     guarded = Guard(rest, keys, lambda scope: scope["path"] in OPEN, _refused) if keys else rest
-    return Front(find, slots, executor, gate, meters, settings=settings, keys=keys, load=load, rest=guarded)
-
-
-async def _of_front(_: Request) -> Response:
-    raise NotImplementedError("`Front` answers predictions")
+    return Front(paths.find, slots, executor, gate, meters, settings=settings, keys=keys, load=load, rest=guarded)
 
 
 async def _refused(request: Request, error: BatonError) -> Response:
@@ -90,7 +69,8 @@ async def _refused(request: Request, error: BatonError) -> Response:
 
 
 def _key(request: Request) -> str:
-    return "error" if request.url.path.startswith("/v2") else "detail"
+    # Not by `request.url`: `urlsplit` would remember it, however long it is.
+    return "error" if request.scope["path"].startswith("/v2") else "detail"
 
 
 async def _missing(request: Request, error: HTTPException) -> Response:

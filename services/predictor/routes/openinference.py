@@ -6,8 +6,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from services.predictor.refusals import bad, fault
-from services.predictor.routes.answers import UnreadableError, parsed
+from services.predictor.refusals import bad, fault, some
+from services.predictor.routes.answers import UnreadableError, parsed, unreadable
 from services.predictor.routes.fields import example_of
 from services.predictor.routes.openapi import Document
 from services.predictor.routes.operations import asked, json_of
@@ -113,7 +113,7 @@ def named_in(path: bytes) -> tuple[str, str | None, str]:
     A slash in a model's name may be written as it is, or as %2F.
     """
     *names, verb = [unquote(part.decode("latin-1")) for part in path.removeprefix(PREFIX.encode()).split(b"/")]
-    if verb not in {"infer", "ready"}:
+    if verb not in {"infer", "ready"} or not names:
         names, verb = [*names, verb], ""
     if len(names) > 2 and names[-2] == "versions":
         return "/".join(names[:-2]), names[-1], verb
@@ -123,7 +123,7 @@ def named_in(path: bytes) -> tuple[str, str | None, str]:
 def _header_length(call: Call) -> int:
     length = call.header(HEADER) or str(len(call.body))
     if not (length.isascii() and length.isdigit() and len(length) < 20 and int(length) <= len(call.body)):
-        raise UnreadableError("Inference-Header-Content-Length is not a number of bytes within the body")
+        raise unreadable(call, "Inference-Header-Content-Length is not a number of bytes within the body")
     return int(length)
 
 
@@ -145,10 +145,10 @@ def _columns(inputs: list[Tensor], validator: Validator, max_rows: int) -> Colum
     check_count(first.shape[0], max_rows)
     if len(inputs) == 1 and (first.name not in validator.names or (len(first.shape) == 2 and first.shape[1] != 1)):
         return _from_matrix(first, validator)
-    wrong = [tensor for tensor in inputs if tensor.shape not in ([first.shape[0]], [first.shape[0], 1])]
-    if wrong:
-        expected = f"shape [{first.shape[0]}] or [{first.shape[0]}, 1]"
-        raise bad("the tensors differ in shape", *(fault(str(one.shape), expected, field=one.name) for one in wrong))
+    shapes = [first.shape[0]], [first.shape[0], 1]
+    expected = f"shape {shapes[0]} or {shapes[1]}"
+    if wrong := some(fault(str(one.shape), expected, field=one.name) for one in inputs if one.shape not in shapes):
+        raise bad("the tensors differ in shape", *wrong)
     arrays = {one.name: one.values for one in inputs if isinstance(one.values, np.ndarray)}
     if len(arrays) == len(inputs):
         return validator.arrays(arrays)
@@ -161,6 +161,7 @@ def _from_matrix(tensor: Tensor, validator: Validator) -> Columns:
     if len(tensor.shape) != 2 or tensor.shape[1] != width:
         expected = f"shape [rows, {width}] of {', '.join(validator.names)}, or one tensor for each of them"
         raise bad("the tensor does not fit the model's inputs", fault(str(tensor.shape), expected, field=tensor.name))
+    lenient = validator.lenient  # a matrix has one datatype for inputs of all types
     if isinstance(tensor.values, list):
-        return validator.lists([tensor.values[at : at + width] for at in range(0, len(tensor.values), width)])
-    return validator.matrix(tensor.values.reshape(tensor.shape))
+        return lenient.lists([tensor.values[at : at + width] for at in range(0, len(tensor.values), width)])
+    return lenient.matrix(tensor.values.reshape(tensor.shape))

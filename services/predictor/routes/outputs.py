@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from services.predictor.labels import text_of
 from services.predictor.refusals import bad, fault
 from services.predictor.routes.answers import dumped
 from services.predictor.routes.protocol import Reply
@@ -78,4 +79,4 @@ def written(champion: Champion, wanted: Mapping[str, bool], request_id: object, 
 def _values(prediction: Prediction, name: str, datatype: str) -> list[Any] | np.ndarray:
     if name == PROBABILITIES:
         return np.asarray(prediction.probabilities, np.float64)
-    return [str(value) for value in prediction.values] if datatype == BYTES else prediction.values
+    return [text_of(value) for value in prediction.values] if datatype == BYTES else prediction.values

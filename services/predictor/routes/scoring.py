@@ -4,7 +4,7 @@ import re
 from functools import partial
 from typing import Any
 
-from services.predictor.refusals import bad, fault, kind_of
+from services.predictor.refusals import bad, fault, kind_of, some
 from services.predictor.routes.answers import UnreadableError, UnsupportedError, dumped, parsed, status_of
 from services.predictor.routes.fields import Schema, columns_schema, example_of, row_schema
 from services.predictor.routes.openapi import Document
@@ -26,9 +26,9 @@ CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "TEMPORARILY_UNAVAILABLE",
 }
-# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone; one without end
-# goes on to the end of the body, so that nothing is looked at twice.
-NAN_OR_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|\bNaN\b', re.DOTALL)
+# MLflow's client writes what is missing as a bare NaN, which JSON does not have. Texts are left alone, many at once;
+# one without end goes on to the end of the body, and no way back is kept, so that nothing is looked at twice.
+NAN_OR_TEXTS = re.compile(rb'(?:"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)[^"N]*+)++|\bNaN\b', re.DOTALL)
 
 ROWS = {"type": "array", "items": {"type": ["array", "object", "number", "string", "boolean", "null"]}}
 ANSWER = {"type": "object", "properties": {"predictions": {"type": "array"}}, "required": ["predictions"]}
@@ -57,13 +57,12 @@ class Scoring:
         charset = charset_of(parameters)
         if charset not in {"", "utf-8", "utf8"}:
             raise UnsupportedError(f"charset={charset[:100]} is not taken: send UTF-8")
-        return Question(self._columns(kind.strip().lower(), call, champion.validator), partial(_write, champion))
+        validator = champion.validator.lenient  # pandas makes floats of whole numbers, and MLflow takes them back
+        return Question(self._columns(kind.strip().lower(), call, validator), partial(_write, champion))
 
     def _columns(self, kind: str, call: Call, validator: Validator) -> Columns:
         if kind == "text/csv":
-            columns = columns_of_csv(call.body, validator.inputs)
-            check_count(count_of(columns), self._max_rows)
-            return validator.columns(columns)
+            return validator.columns(columns_of_csv(call, validator.inputs, self._max_rows))
         if kind not in {"application/json", ""}:
             raise UnsupportedError(f"{kind[:100]} is not taken: send application/json or text/csv")
         return columns_of(_parsed(call), validator, self._max_rows)
@@ -114,8 +113,12 @@ def _parsed(call: Call) -> Any:
     except UnreadableError:
         if b"NaN" not in call.body:
             raise
-    text = NAN_OR_TEXT.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], call.body)
-    return parsed(text, call)
+    return parsed(with_null(call.body), call)
+
+
+def with_null(body: bytes) -> bytes:
+    """Return a body with null for each NaN outside of texts."""
+    return NAN_OR_TEXTS.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body)
 
 
 def columns_of(body: Any, validator: Validator, max_rows: int) -> Columns:
@@ -123,9 +126,9 @@ def columns_of(body: Any, validator: Validator, max_rows: int) -> Columns:
     given = [form for form in FORMS if form in body] if type(body) is dict else []
     if len(given) != 1:
         raise bad("the request has no rows", fault(kind_of(body), f"an object with one of {', '.join(FORMS)}"))
-    unknown = [name for name in body if name != given[0] and not (name == "params" and not body[name])]
-    if unknown:
-        raise bad("the model takes rows only", *(fault(kind_of(body[name]), "nothing", field=name) for name in unknown))
+    others = (name for name in body if name != given[0] and not (name == "params" and not body[name]))
+    if wrong := some(fault(kind_of(body[name]), "nothing", field=name) for name in others):
+        raise bad("the model takes rows only", *wrong)
     rows = body[given[0]]
     if given[0] == "dataframe_split":
         return _split(rows, validator, max_rows)
@@ -158,6 +161,9 @@ def _split(split: Any, validator: Validator, max_rows: int) -> Columns:
         raise bad("dataframe_split has no usable columns", fault(kind_of(names), "a list of different names"))
     if names == validator.names:
         return validator.lists(data)
+    known = ", ".join(validator.names)
+    if wrong := some(fault(name, f"one of {known}", field="columns") for name in names if name not in validator.names):
+        raise bad("the model has no such columns", *wrong)
     check_widths(data, names)
     return validator.rows([dict(zip(names, row, strict=True)) for row in data])
 

@@ -4,26 +4,32 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
-from services.predictor.routes.answers import UnreadableError
+from services.predictor.routes.answers import UnreadableError, unreadable
+from services.predictor.routes.protocol import Call
+from services.predictor.shapes import check_count
 from shared.bundle import Column
 
 MISSING = {"", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A", "null", "NULL", "None"}
-WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+WHOLE = re.compile(r"([+-]?[0-9]{1,18})(\.0*)?")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 TRUTH = {"true": True, "false": False}
 
 
-def columns_of_csv(body: bytes, inputs: Sequence[Column]) -> dict[str, list[Any]]:
+def columns_of_csv(call: Call, inputs: Sequence[Column], max_rows: int) -> dict[str, list[Any]]:
     """Return one list per field of the header; what is no value of its input's type stays a text."""
+    text = io.TextIOWrapper(io.BytesIO(call.body), "utf-8-sig", newline="")
     try:
-        lines = [line for line in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if line]
+        # With one row more than may be, it is known that there are too many.
+        lines = [*islice(filter(None, csv.reader(text, strict=True)), 1 + max_rows + 1)]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise UnreadableError(f"the body is not CSV in UTF-8: {error}") from error
+        raise unreadable(call, f"the body is not CSV in UTF-8: {error}") from error
     if not lines:
         raise UnreadableError("the body is empty: a header with the names of the fields is expected")
     header, *rows = lines
+    check_count(len(rows), max_rows, is_all=False)
     if len({*header}) != len(header):
         raise UnreadableError("the header names a field twice")
     for index, row in enumerate(rows):
@@ -38,6 +44,6 @@ def _value(text: str, kind: str) -> Any:
         return None
     if kind in {"double", "float"} and NUMBER.fullmatch(text):
         return float(text)
-    if kind in {"long", "integer"} and WHOLE.fullmatch(text):
-        return int(text)
+    if kind in {"long", "integer"} and (whole := WHOLE.fullmatch(text)):
+        return int(whole[1])
     return TRUTH.get(text.lower(), text) if kind == "boolean" else text

@@ -61,7 +61,17 @@ def _listed(name: str, data: Any, shape: Sequence[int], datatype: str) -> list[A
     takes = {str} if datatype == BYTES else TAKES[datatype[0]]
     if not set(map(type, listed)) <= takes | {type(None)}:
         raise UnreadableError(f"tensor {name}: data holds something that is no {datatype}")
+    if datatype[0] in "UI":
+        _check_range(name, [value for value in listed if value is not None], datatype)
     return listed
+
+
+def _check_range(name: str, values: Sequence[int], datatype: str) -> None:
+    limits = np.iinfo(DTYPES[datatype])
+    for extreme in (min(values, default=0), max(values, default=0)):
+        if not limits.min <= extreme <= limits.max:
+            expected = f"a whole number from {limits.min} to {limits.max}"
+            raise UnreadableError(f"tensor {name}: {extreme} is no {datatype}, {expected}")
 
 
 def _unpacked(name: str, packed: bytes, shape: Sequence[int], datatype: str) -> np.ndarray | list[Any]:

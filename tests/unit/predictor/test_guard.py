@@ -1,5 +1,6 @@
 """A predictor that asks for keys: whom it lets in, what it says to others, what stays open."""
 
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import structlog.testing
+from starlette.types import Message
 
 from services.predictor.access import AccessLog
 from services.predictor.whole import Whole
@@ -123,3 +125,29 @@ async def test_no_page_of_another_origin_is_told_anything(predictor: Predictor, 
         await predictor.client.get("/models", headers=page),
     ):
         assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_paths_of_strangers_stay_nowhere(guarded: Predictor) -> None:
+    statuses: list[int] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    async def ask(number: int) -> None:
+        for end in ("", "/predict", "/infer"):
+            path = f"/v2/models/{number:050000}{end}"
+            scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
+            await guarded.api(scope | {"headers": [(b"host", b"predictor")]}, receive, send)
+
+    await ask(0)
+    tracemalloc.start()
+    for number in range(1, 30):
+        await ask(number)
+    now, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert statuses == [401] * 90
+    assert now < 10 * 50_000

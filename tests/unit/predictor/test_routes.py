@@ -241,11 +241,27 @@ async def test_what_is_no_route(predictor: Predictor) -> None:
     assert (await predictor.client.post("/models/x")).status_code == 405
 
 
-@pytest.mark.parametrize("path", ["/predict", "/invocations"])
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "OPTIONS"])
-async def test_predictions_take_no_other_method_than_post(predictor: Predictor, method: str, path: str) -> None:
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/predict",
+        "/invocations",
+        "/models/m/predict",
+        "/models/m/invocations",
+        "/models/nobody/predict",
+        "/v2/models/m/infer",
+        "/v2/models/m/versions/1/infer",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_predictions_take_no_other_method_than_post(
+    predictor: Predictor, tmp_path: Path, method: str, path: str
+) -> None:
+    predictor.serve("m", bundles.classifier(tmp_path, 0.25))
     answer = await predictor.client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    if method != "HEAD":
+        assert answer.json() == {"error" if path.startswith("/v2") else "detail": "Method Not Allowed"}
 
 
 async def test_a_path_that_is_like_one_is_none(predictor: Predictor) -> None:

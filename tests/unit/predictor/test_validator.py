@@ -10,6 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.predictor import shapes
+from services.predictor.refusals import Fault, fault
+from services.predictor.routes import scoring
 from services.predictor.routes.native import EXPECTED, columns_of
 from services.predictor.validator import Validator
 from shared.bundle import Column, Columns
@@ -236,6 +239,61 @@ def test_arrays_of_other_types(kind: Any, dtype: Any, value: Any, fits: bool) ->
                 take(array)
 
 
+WHOLES = [Column(name="long", type="long"), Column(name="integer", type="integer"), Column(name="flag", type="boolean")]
+whole = {"long": 3, "integer": 4, "flag": True}
+
+
+@pytest.mark.parametrize("value", [63.0, -0.0, 2.0**31 - 1, -(2.0**31)])
+def test_a_lenient_validator_takes_floats_that_are_whole(value: float) -> None:
+    validator = Validator(WHOLES)
+    row = {"long": value, "integer": value, "flag": True}
+    taken = [
+        validator.lenient.rows([row, whole]),
+        validator.lenient.lists([[*row.values()], [*whole.values()]]),
+        validator.lenient.columns({name: [row[name], whole[name]] for name in whole}),
+    ]
+    for columns in taken:
+        assert columns["long"].tolist() == [int(value), 3]
+        assert columns["integer"].tolist() == [int(value), 4]
+    with pytest.raises(InputError) as refused:
+        validator.rows([row])
+    assert [fault["field"] for fault in refused.value.faults] == ["long", "integer"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("long", 1.5),
+        ("long", 2.0**63),
+        ("long", 1e300),
+        ("long", math.inf),
+        ("long", math.nan),
+        ("long", "3"),
+        ("long", True),
+        ("integer", 2.0**31),
+        ("integer", -(2.0**31) - 1),
+        ("flag", 1.0),
+    ],
+)
+def test_a_lenient_validator_takes_nothing_else(field: str, value: object) -> None:
+    with pytest.raises(InputError) as refused:
+        Validator(WHOLES).lenient.rows([{"long": 1.0, "integer": 2.0, "flag": True} | {field: value}])
+    assert [fault["field"] for fault in refused.value.faults] == [field]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_matrix_of_floats_for_inputs_of_several_types(dtype: Any) -> None:
+    lenient = Validator([*WHOLES[:2], *NUMBERS[:2]]).lenient
+    columns = lenient.matrix(np.array([[3, 4, 1.5, np.nan]], dtype))
+    assert {name: column.dtype.type for name, column in columns.items()} == {
+        "long": np.int64, "integer": np.int32, "a": np.float64, "b": np.float64,
+    }  # fmt: skip
+    assert [column.tolist()[0] for column in columns.values()] == [3, 4, 1.5, pytest.approx(np.nan, nan_ok=True)]
+    with pytest.raises(InputError) as refused:
+        lenient.matrix(np.array([[3.5, np.nan, np.nan, 1]], dtype))
+    assert [fault["field"] for fault in refused.value.faults] == ["long", "integer", "a"]
+
+
 @pytest.mark.parametrize(
     ("lists", "got"), [([[1, 2]], "2 values"), ([[1, 2, 3], {}], "an object"), ([[1, 2, 3], 1], "a number")]
 )
@@ -253,3 +311,35 @@ def test_columns_that_do_not_fit(columns: dict[str, Any], field: str) -> None:
     with pytest.raises(InputError) as refused:
         Validator(NUMBERS).columns(columns)
     assert [fault["field"] for fault in refused.value.faults] == [field]
+
+
+def test_faults_are_looked_for_while_they_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def counted(got: object, expected: str, **where: Any) -> Fault:
+        made.append(got)
+        return fault(got, expected, **where)
+
+    for module in (shapes, scoring):
+        monkeypatch.setattr(module, "fault", counted)
+    names = [f"f{number}" for number in range(1000)]
+    refused: list[Callable[[], object]] = [
+        lambda: shapes.count_of(dict.fromkeys(names, 1)),
+        lambda: shapes.count_of({"a": [1], **{name: [] for name in names}}),
+        lambda: shapes.objects([1] * 1000),
+        lambda: shapes.check_widths([1] * 1000, ["a"]),
+        lambda: scoring.columns_of({"inputs": {"a": [1]}, **dict.fromkeys(names, 1)}, VALIDATOR, 1000),
+        lambda: scoring.columns_of({"dataframe_split": {"columns": names, "data": [[]] * 1000}}, VALIDATOR, 1000),
+    ]
+    for refuse in refused:
+        made.clear()
+        with pytest.raises(InputError, match="only the first 100 faults are shown"):
+            refuse()
+        assert len(made) == 101
+
+
+def test_what_a_request_names_columns_is_not_said_again_for_each_row() -> None:
+    split = {"columns": [f"f{number}" for number in range(1000)], "data": [[]] * 1000}
+    with pytest.raises(InputError, match="no such columns") as refused:
+        scoring.columns_of({"dataframe_split": split}, VALIDATOR, 1000)
+    assert len(str(refused.value.faults)) < 20_000
