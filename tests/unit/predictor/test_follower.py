@@ -178,6 +178,16 @@ async def test_a_bundle_that_hangs_is_rejected_and_holds_up_nobody(tmp_path: Pat
     over.set()
 
 
+async def test_a_full_cache_speaks_against_no_champion(tmp_path: Path, bus: SlowBus) -> None:
+    parts = Parts(tmp_path, bus, cache_bytes=60_000)
+    bundles = {f"m{number}": await parts.bundle(number / 100) for number in range(1, 31)}
+    for model, bundle in bundles.items():
+        parts.follower.follow(model, promoted(bundle, "1", 1))
+    await parts.follower.settled()
+    assert parts.slots.served == sorted(bundles)
+    assert all(parts.cache.has(bundle) for bundle in bundles.values()), "champions are on disk for the next start"
+
+
 async def test_what_fails_unexpectedly_is_tried_again(tmp_path: Path, bus: SlowBus) -> None:
     failures = [RuntimeError("nobody foresaw this"), MemoryError()]
 
