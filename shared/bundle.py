@@ -4,6 +4,7 @@ An uncompressed, deterministic tar of `manifest.json`, `golden.json` and the mod
 of every other file, and the bundle's digest is the SHA-256 of the manifest as canonical JSON: one digest fixes it all.
 """
 
+import errno
 import hashlib
 import io
 import json
@@ -169,7 +170,8 @@ def is_compiled(archive: Path) -> bool:
 def unpack(archive: Path, folder: Path, digest: str) -> Manifest:
     """Write a bundle's files into a folder after checking every digest; raise `BundleError`.
 
-    The check is `digest`, or `schema` for a whole manifest that says what is not known here.
+    The check is `digest`, or `schema` for a whole manifest that says what is not known here. That an archive is gone,
+    or cannot be read by this host, is raised as it came: it speaks against no bundle.
     """
     contents = _read(archive)
     manifest = _manifest(contents.pop(MANIFEST, b""), digest)
@@ -186,6 +188,8 @@ def _read(archive: Path) -> dict[str, bytes]:
         with tarfile.open(archive, "r:") as tar:
             return {member.name: _content(tar, member) for member in tar}
     except (tarfile.TarError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a size in it that leads nowhere
+            raise
         raise BundleError(f"the bundle's archive cannot be read: {error}", "digest") from error
 
 

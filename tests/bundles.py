@@ -35,14 +35,14 @@ def regressor(folder: Path, value: float) -> tuple[Path, str]:
     return _write(folder, _graph([value], VALUES, softmax=False), answers, Output(kind="regression"), {})
 
 
-def hanging(folder: Path) -> tuple[Path, str]:
-    """Write a bundle whose graph never answers; return archive and digest."""
-    answers = Golden(columns=_ROWS, predictions=[0.0, 0.0])
-    return _write(folder, _endless_graph(), answers, Output(kind="regression"), {})
+def hanging(folder: Path, above: float = -math.inf) -> tuple[Path, str]:
+    """Write a bundle whose graph never answers rows with an x above a bound; return archive and digest."""
+    answers = Golden(columns=_ROWS, predictions=[1.0, 2.0])
+    return _write(folder, _endless_graph(above), answers, Output(kind="regression"), {})
 
 
-def _endless_graph() -> bytes:
-    """Return a graph that adds nothing to x, again and again, for ever."""
+def _endless_graph(above: float) -> bytes:
+    """Return a graph that answers x; where one is above a bound, it adds nothing to it, again and again, for ever."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["again"], ["again_out"]),
@@ -61,9 +61,14 @@ def _endless_graph() -> bytes:
     )
     constants = [
         numpy_helper.from_array(np.zeros((1, 1), np.float32), "nothing"),
-        numpy_helper.from_array(np.array(True), "true"),
+        numpy_helper.from_array(np.array(above, np.float32), "bound"),
     ]
-    return _model([helper.make_node("Loop", ["", "true", "x"], [VALUES], body=body)], constants, VALUES, 1)
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["largest"], keepdims=0),
+        helper.make_node("Greater", ["largest", "bound"], ["is_above"]),
+        helper.make_node("Loop", ["", "is_above", "x"], [VALUES], body=body),
+    ]
+    return _model(nodes, constants, VALUES, 1)
 
 
 _ROWS: dict[str, list[Any]] = {"x": [1.0, 2.0], "y": [0.5, 1.5]}

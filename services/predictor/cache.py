@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from shared.telemetry import logger
 from shared.verification import VerifiedModel
 
 LOCK_POLL_S = 0.02
+OWN = "own"  # an archive's second name, while it is worked with
 LONGEST_NAME = 200  # file systems take 255 bytes
 
 log = logger(__name__)
@@ -53,7 +55,8 @@ class Remembered(NamedTuple):
 class Cache:
     """Files under one directory; every write is a rename, every lock is the kernel's and ends with its holder.
 
-    Bundles take at most `max_bytes`; those of champions stay, even if they are more.
+    Bundles take at most `max_bytes`; those of champions stay, even if they are more. Who works with an archive does so
+    under a name of its own, in scratch space: another worker, or the next download, may evict it meanwhile.
     """
 
     def __init__(self, folder: Path, verifier: Verifier, meters: Meters, max_bytes: int) -> None:
@@ -80,8 +83,8 @@ class Cache:
         try:
             with suppress(FileNotFoundError):
                 return await self._cached(archive, ref.digest)
-            await self._download(ref, archive, bus)
-            return await self._verify(archive, ref.digest)
+            async with self._scratch.folder() as folder:
+                return await self._verify(await self._download(ref, archive, folder, bus), ref.digest)
         except OSError as error:
             raise BundleError(f"bundle {ref.digest} cannot be cached: {error}", "download") from error
         except ValidationError as error:
@@ -98,37 +101,41 @@ class Cache:
 
         Raise `BundleError`.
         """
-        await self._download(ref, self._bundles / _file_name(ref.digest), bus)
+        async with self._scratch.folder() as folder:
+            await self._download(ref, self._bundles / _file_name(ref.digest), folder, bus)
 
     async def _cached(self, archive: Path, digest: str) -> VerifiedModel:
         """Return a bundle from the cache; raise `FileNotFoundError` if it is not there or damaged."""
-        await asyncio.to_thread(os.utime, archive)
-        seen = await asyncio.to_thread(archive.stat)
-        self._meters.bundle("cached")
-        try:
-            return await self._verify(archive, digest)
-        except BundleError as error:
-            if error.check != "digest":
-                raise
-            self._meters.bundle("damaged")
-            log.warning("cached bundle is damaged, fetching it again", digest=digest, error=str(error))
-            async with _locked(archive.with_suffix(".lock")):
-                await asyncio.to_thread(_unlink, archive, seen)
-            raise FileNotFoundError(archive) from error
+        async with self._scratch.folder() as folder:
+            await asyncio.to_thread(os.utime, archive)
+            seen = await asyncio.to_thread(archive.stat)
+            own = await asyncio.to_thread(_hold, archive, folder / OWN)
+            self._meters.bundle("cached")
+            try:
+                return await self._verify(own, digest)
+            except BundleError as error:
+                if error.check != "digest":
+                    raise
+                self._meters.bundle("damaged")
+                log.warning("cached bundle is damaged, fetching it again", digest=digest, error=str(error))
+                async with _locked(archive.with_suffix(".lock")):
+                    await asyncio.to_thread(_unlink, archive, seen)
+                raise FileNotFoundError(archive) from error
 
-    async def _download(self, ref: BundleRef, archive: Path, bus: Bus | None) -> None:
-        """Download an archive unless another worker just did."""
+    async def _download(self, ref: BundleRef, archive: Path, folder: Path, bus: Bus | None) -> Path:
+        """Download an archive unless another worker just did; return it under a name of our own, in a folder."""
         if bus is None:
             raise BundleError(f"bundle {ref.digest} is not in the cache, and NATS cannot be reached", "download")
         async with _locked(archive.with_suffix(".lock")):
-            if await asyncio.to_thread(archive.exists):
-                return
-            async with self._scratch.folder() as folder:
-                partial = folder / archive.name
-                await bus.fetch_bundle(ref, partial)
-                self._meters.bundle("fetched", partial.stat().st_size)
-                await asyncio.to_thread(partial.replace, archive)
+            with suppress(FileNotFoundError):
+                return await asyncio.to_thread(_hold, archive, folder / OWN)
+            partial = folder / archive.name
+            await bus.fetch_bundle(ref, partial)
+            self._meters.bundle("fetched", partial.stat().st_size)
+            own = await asyncio.to_thread(_hold, partial, folder / OWN)
+            await asyncio.to_thread(partial.replace, archive)
             await asyncio.to_thread(self._eviction.evict, archive)
+            return own
 
     def _of_champions(self) -> set[str]:
         return {
@@ -176,6 +183,17 @@ class Cache:
         token = subject_token(model)
         name = token if len(token) <= LONGEST_NAME else hashlib.sha256(token.encode()).hexdigest()
         return self._champions / f"{name}.json"
+
+
+def _hold(archive: Path, own: Path) -> Path:
+    """Give an archive a second name, under which it stays; where a file has but one, a copy takes it."""
+    try:
+        own.hardlink_to(archive)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        shutil.copyfile(archive, own)
+    return own
 
 
 def _unlink(archive: Path, seen: os.stat_result) -> None:

@@ -1,14 +1,13 @@
 """Where predictions run: fast ones where they are asked for, all others in threads, so that none holds up the loop."""
 
-import asyncio
 import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter, thread_time
 from typing import ParamSpec, TypeVar
 
 from services.predictor.lane import Lane
+from services.predictor.threads import Threads
 from shared.bundle import Columns, count
 from shared.errors import PredictionError
 from shared.runtime import Prediction
@@ -33,9 +32,9 @@ class Executor:
     """Compiled models answer on the loop what takes them no time; whatever else is batched, one lane per model."""
 
     def __init__(self, max_batch_rows: int = 1000, max_waiting: int = REQUESTS_PER_MODEL) -> None:
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="body")
-        self._compiled = ThreadPoolExecutor(THREADS, thread_name_prefix="predict-compiled")
-        self._others = ThreadPoolExecutor(OTHERS_AT_ONCE, thread_name_prefix="predict")
+        self._threads = Threads(THREADS, "body")
+        self._compiled = Threads(THREADS, "predict-compiled")
+        self._others = Threads(OTHERS_AT_ONCE, "predict")
         self._max_batch_rows = max_batch_rows
         self._max_waiting = max_waiting
         self._lanes: dict[int, Lane] = {}
@@ -68,19 +67,18 @@ class Executor:
         return lane
 
     async def _predicted(self, model: VerifiedModel, columns: Columns) -> Prediction:
-        loop = asyncio.get_running_loop()
         if model.manifest.runtime == "onnx":
-            return await loop.run_in_executor(self._compiled, _timed, model, columns)
-        return await loop.run_in_executor(self._others, _answer, model, columns)
+            return await self._compiled.run(_timed, model, columns)
+        return await self._others.run(_answer, model, columns)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Read or write a body in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+        return await self._threads.run(work, *args, **kwargs)
 
     def close(self) -> None:
         """Begin nothing more."""
         for threads in (self._threads, self._compiled, self._others):
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
 
 def is_quick(model: VerifiedModel, columns: Columns | None = None) -> bool:

@@ -73,6 +73,7 @@ class Follower:
         slot = self._slots.of(model)
         if isinstance(change, ModelWithdrawn):
             slot.withdraw(change.ledger, change.generation)
+            self._reporter.withdrawn(model, change)
             return
         if slot.is_lazy:
             self._announce(slot, change)
@@ -157,6 +158,8 @@ class Follower:
                 return
             if isinstance(change, ModelWithdrawn):
                 slot.withdraw(change.ledger, change.generation)
+                self._challengers.retire(model)
+                self._reporter.withdrawn(model, change)
                 log.info("withdrawn", model=model, generation=change.generation, reason=change.reason)
             elif slot.is_lazy:
                 self._announce(slot, change)

@@ -63,7 +63,7 @@ class Meters:
             ["model", "prefetched"], registry=registry, buckets=DELAY_S,
         )  # fmt: skip
         self._generation = Gauge(
-            "baton_champion_generation", "The generation that is served, the oldest of all workers'",
+            "baton_champion_generation", "The change that is in effect, a withdrawal too, the oldest of all workers'",
             ["model"], registry=registry, multiprocess_mode="livemin",
         )  # fmt: skip
         self._rejections = Counter(
@@ -98,10 +98,14 @@ class Meters:
         """Count a swap to a champion."""
         delay_s = (champion.since - promoted.committed_at).total_seconds()
         self._swaps.labels(champion.model, str(prefetched).lower()).observe(delay_s)
-        self.serves(champion.model, champion.generation)
+        self.applied(champion.model, champion.generation)
 
-    def serves(self, model: str, generation: int) -> None:
-        """Note what is served of a model."""
+    def applied(self, model: str, generation: int) -> None:
+        """Note which change of a model's champion is in effect.
+
+        A withdrawal is noted like a promotion: `prometheus_client` removes no series of several processes, and what
+        stayed would look like a worker that lags.
+        """
         self._generation.labels(model).set(generation)
 
     def rejected(self, check: str) -> None:

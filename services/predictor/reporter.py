@@ -16,7 +16,7 @@ from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
 from shared.bus import Bus
 from shared.errors import BatonError, BundleError
-from shared.events import ModelPromoted, ModelRejected, ModelServing
+from shared.events import ModelPromoted, ModelRejected, ModelServing, ModelWithdrawn
 from shared.telemetry import logger
 from shared.tracing import tracing
 
@@ -59,8 +59,12 @@ class Reporter:
 
     def known(self, model: str, promoted: ModelPromoted) -> None:
         """Note that a champion is loaded as soon as somebody asks for it."""
-        self._meters.serves(model, promoted.generation)
+        self._soon(partial(self._meters.applied, model, promoted.generation))
         log.info("known", model=model, version=promoted.version, generation=promoted.generation)
+
+    def withdrawn(self, model: str, change: ModelWithdrawn) -> None:
+        """Note that nothing is served of a model."""
+        self._soon(partial(self._meters.applied, model, change.generation))
 
     async def run(self) -> None:
         """Publish for ever; a report that nobody takes for a minute is given up, the heartbeat says the same."""
@@ -91,7 +95,7 @@ class Reporter:
             about = self._about(promoted) | {"model": champion.model, "prefetched": prefetched}
             tracing.record("swap", promoted.request_id, promoted.committed_at, champion.since, **about)
         else:
-            self._meters.serves(champion.model, champion.generation)
+            self._meters.applied(champion.model, champion.generation)
 
     def _log_serving(self, promoted: ModelPromoted, champion: Champion) -> None:
         delay_ms = round(_delay_ms(promoted, champion), 1)

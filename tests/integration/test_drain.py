@@ -12,8 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from services.predictor.executor import ROWS_INLINE
+from shared.bus import NatsBus
+from shared.events import ModelServing
+from tests import bundles
 from tests.integration.models import Model
 from tests.integration.predictors import Predictor, predictor_process
+from tests.processes import wait_until_ended
 from tests.servers import wait_for
 
 HALF, REST = b'{"x": ', b"1}"
@@ -60,6 +65,23 @@ async def test_what_was_begun_is_answered(predictor: Predictor, model: Model) ->
     assert await asyncio.to_thread(predictor.process.wait, 20) in {0, None}
     with pytest.raises(httpx.ConnectError):
         await asyncio.to_thread(predictor.predict, model.name)
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+async def test_a_prediction_that_never_ends_keeps_no_worker_from_ending(
+    nats_url: str, bus: NatsBus, tmp_path: Path, model: Model, by: signal.Signals
+) -> None:
+    with predictor_process(nats_url, tmp_path, BATON_DRAIN_S="0", BATON_REQUEST_TIMEOUT_S="1") as predictor:
+        version = await model.promote(await bus.put_bundle(*bundles.hanging(tmp_path, above=9.0)), 0)
+        await model.said(ModelServing, version)
+        rows = [{"x": 10.0}] * (ROWS_INLINE + 1)  # too many for the loop, which hands them to a thread
+        url = f"{predictor.url}/models/{model.name}/predict"
+        answer = await asyncio.to_thread(httpx.post, url, json=rows, timeout=20)
+        assert answer.status_code == 504
+        workers = predictor.workers()
+        for worker in workers:
+            worker.send_signal(by)
+        await asyncio.to_thread(wait_until_ended, workers)
 
 
 async def test_under_load_nothing_is_reset(predictor: Predictor, model: Model) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from shared.bus import NatsBus
 from shared.event import Event
-from shared.events import ModelPromoted, ModelRejected, ModelServing, PromotionDecided
+from shared.events import Check, ModelPromoted, ModelRejected, ModelServing, PromotionDecided
 from tests.integration.kit import Ear, Versions, listening_to, new_model, promoter
 
 OTHERS = 300
@@ -24,14 +26,14 @@ def serving(promoted: ModelPromoted) -> ModelServing:
     )
 
 
-def rejected(promoted: ModelPromoted) -> ModelRejected:
+def rejected(promoted: ModelPromoted, check: Check) -> ModelRejected:
     return ModelRejected(
         predictor="p",
         worker=0,
         version=promoted.version,
         generation=promoted.generation,
         ledger=promoted.ledger,
-        check="golden",
+        check=check,
         message="off",
     )
 
@@ -40,10 +42,14 @@ async def next_of(ear: Ear) -> Event:
     return await asyncio.wait_for(ear.next(), 60)
 
 
+@pytest.mark.parametrize("check", ["golden", "deadline"])
 async def test_a_rejection_is_judged_after_the_reports_before_it(
-    database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus
+    database_url: str, tracking_uri: str, nats_url: str, bus: NatsBus, check: Check
 ) -> None:
-    """However many others there were: a version is only gone back to if it has served, and that was said before."""
+    """However many others there were: a version is only gone back to if it has served, and that was said before.
+
+    A model that hangs is taken back as one that answers wrongly is.
+    """
     versions = Versions(tracking_uri, new_model())
     promotions = []
     relaying = promoter(database_url, tracking_uri, nats_url)
@@ -60,7 +66,7 @@ async def test_a_rejection_is_judged_after_the_reports_before_it(
         await bus.publish(serving(good), new_model())
     await bus.publish(serving(good), versions.model)
     async with listening_to(bus, versions.model, PromotionDecided) as ear:
-        await bus.publish(rejected(bad), versions.model)
+        await bus.publish(rejected(bad, check), versions.model)
         async with promoter(database_url, tracking_uri, nats_url):
             decided = await next_of(ear)
     assert isinstance(decided, PromotionDecided)

@@ -58,7 +58,7 @@ INTEND = """
     VALUES (%s, %s, %s, %s, %s, %s, %s)
 """
 
-# What a bundle fails by itself; a download that fails speaks against the network.
+# What a bundle fails by itself, or hangs in (docs/decisions/0017); a download that fails speaks against the network.
 AGAINST_THE_BUNDLE = ("digest", "load", "schema", "warm_up", "golden", "deadline")
 
 

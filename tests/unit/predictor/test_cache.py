@@ -1,6 +1,7 @@
 """The disk cache: what is in it survives damage, concurrency and restarts; pointers never go back."""
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from services.predictor.verifier import Verifier
 from shared.errors import BundleError
 from shared.events import BundleRef
 from shared.fakes import InMemoryBus
+from shared.verification import VerifiedModel, verify
 from tests.unit.predictor.conftest import Parts, promoted, withdrawn
 
 REF = BundleRef(object="o", digest="sha256:1", size=1)
@@ -119,6 +122,52 @@ async def test_what_becomes_champion_while_others_are_evicted_stays(
     await small.verified(newest, bus)
     assert small.has(former)
     assert {path.name for path in archives(parts)} == {ref.digest.replace(":", "-") for ref in (former, newest)}
+
+
+async def test_what_is_verified_while_others_are_evicted_is_still_there(tmp_path: Path, bus: CountingBus) -> None:
+    parts = Parts(tmp_path, bus, cache_bytes=1)
+    refs = [await parts.bundle(0.02 * share) for share in range(1, 13)]  # more than are verified at once
+    found = await asyncio.gather(*(parts.cache.verified(ref, bus) for ref in refs))
+    assert [model.manifest.digest() for model in found] == [ref.digest for ref in refs]
+    assert bus.downloads == len(refs)
+
+
+async def test_what_another_worker_evicts_while_it_is_verified_is_still_there(parts: Parts, bus: CountingBus) -> None:
+    ref = await parts.bundle(0.25)
+    await parts.cache.verified(ref, bus)
+    (archive,) = archives(parts)
+
+    def meanwhile_evicted(own: Path, folder: Path, digest: str) -> VerifiedModel:
+        archive.unlink()
+        return verify(own, folder, digest)
+
+    other = Cache(parts.folder / "cache", Verifier(30, meanwhile_evicted), Meters(), 10**9)
+    other.prepare()
+    assert (await other.verified(ref, None)).manifest.digest() == ref.digest
+
+
+@pytest.mark.parametrize("shortage", [errno.EMFILE, errno.EIO])
+async def test_what_a_host_is_short_of_takes_no_sound_archive_away(
+    parts: Parts, bus: CountingBus, monkeypatch: pytest.MonkeyPatch, shortage: int
+) -> None:
+    ref = await parts.bundle(0.25)
+    await parts.cache.verified(ref, bus)
+    with monkeypatch.context() as patched:
+        patched.setattr("shared.bundle.tarfile.open", Mock(side_effect=OSError(shortage, os.strerror(shortage))))
+        with pytest.raises(BundleError) as failed:
+            await parts.cache.verified(ref, bus)
+    assert failed.value.check == "download"
+    await parts.cache.verified(ref, None)
+
+
+async def test_a_file_system_without_second_names_does(
+    parts: Parts, bus: CountingBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError(errno.EPERM, "Operation not permitted")))
+    ref = await parts.bundle(0.25)
+    await parts.cache.verified(ref, bus)
+    await parts.cache.verified(ref, None)
+    assert left_in_scratch(parts) == []
 
 
 async def test_what_a_killed_worker_had_put_aside_is_back_at_the_next_start(parts: Parts, bus: CountingBus) -> None:

@@ -1,7 +1,9 @@
 """The follower: each model ends at its last change, models do not wait for each other, nothing unverified serves."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -178,6 +180,16 @@ async def test_a_bundle_that_hangs_is_rejected_and_holds_up_nobody(tmp_path: Pat
     over.set()
 
 
+async def test_a_full_cache_speaks_against_no_champion(tmp_path: Path, bus: SlowBus) -> None:
+    parts = Parts(tmp_path, bus, cache_bytes=60_000)
+    bundles = {f"m{number}": await parts.bundle(number / 100) for number in range(1, 31)}
+    for model, bundle in bundles.items():
+        parts.follower.follow(model, promoted(bundle, "1", 1))
+    await parts.follower.settled()
+    assert parts.slots.served == sorted(bundles)
+    assert all(parts.cache.has(bundle) for bundle in bundles.values()), "champions are on disk for the next start"
+
+
 async def test_what_fails_unexpectedly_is_tried_again(tmp_path: Path, bus: SlowBus) -> None:
     failures = [RuntimeError("nobody foresaw this"), MemoryError()]
 
@@ -349,6 +361,36 @@ async def test_a_newer_change_ends_the_asking(parts: Parts) -> None:
     assert version(parts, "m") == "2"
     await parts.reported(ModelServing, 1)
     assert len(parts.bus.events(ModelRejected)) == 1
+
+
+async def test_of_a_withdrawn_model_only_what_was_never_promoted_stays_in_memory(parts: Parts) -> None:
+    former, champion, challenger = [await parts.bundle(share) for share in (0.1, 0.2, 0.3)]
+    for generation, bundle in enumerate((former, champion), start=1):
+        parts.follower.follow("m", promoted(bundle, str(generation), generation))
+        await parts.follower.settled()
+    served = [weakref.ref(parts.challengers.at_hand("m", bundle.digest)) for bundle in (former, champion)]
+    assert all(one() for one in served)
+    parts.follower.follow("m", withdrawn(3))
+    await parts.follower.settled()
+
+    def are_gone() -> bool:
+        gc.collect()
+        return [one() for one in served] == [None, None]
+
+    await until(are_gone, "what was served, once it is reported, to be gone")
+
+    parts.follower.follow("m", promoted(champion, "2", 4))
+    await parts.follower.settled()
+    await parts.challengers.prefetch("m", challenger)
+    parts.follower.follow("m", withdrawn(5))
+    await parts.follower.settled()
+    assert parts.challengers.at_hand("m", champion.digest) is None
+    assert parts.challengers.at_hand("m", challenger.digest)
+    parts.follower.follow("m", promoted(challenger, "3", 6))
+    await parts.follower.settled()
+    parts.follower.follow("m", withdrawn(7))
+    await parts.follower.settled()
+    assert parts.challengers.at_hand("m", challenger.digest) is None
 
 
 async def test_a_withdrawn_model_is_known_and_not_served(parts: Parts) -> None:

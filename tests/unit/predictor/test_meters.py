@@ -17,7 +17,7 @@ from shared.events import Check, ModelRejected, ModelServing
 from tests import bundles
 from tests.exposition import counted
 from tests.unit.predictor.api import Predictor
-from tests.unit.predictor.conftest import Parts, promoted, until
+from tests.unit.predictor.conftest import Parts, promoted, until, withdrawn
 
 ROW = {"x": 1}
 WORKER = """
@@ -80,6 +80,27 @@ async def test_swaps_rejections_and_bundles_are_counted(parts: Parts) -> None:
     assert found["baton_versions_rejected_total", "golden"] == 1
     assert found["baton_bundles_total", "fetched"] == 2
     assert found["baton_bundle_fetched_bytes_total",] > 1000
+
+
+@pytest.mark.parametrize("are_lazy", [False, True])
+async def test_a_withdrawal_is_in_effect_too_and_after_a_restart(parts: Parts, are_lazy: bool) -> None:
+    def applied(by: Parts, generation: int) -> bool:
+        return counted(by.meters.exposed().decode()).get(("baton_champion_generation", "heart")) == generation
+
+    parts.slots.of("heart").is_lazy = are_lazy
+    bundle = await parts.bundle(0.25)
+    parts.follower.follow("heart", promoted(bundle, "1", 1))
+    await parts.follower.settled()
+    parts.follower.follow("heart", withdrawn(2))
+    await parts.follower.settled()
+    await until(lambda: applied(parts, 2), "the withdrawal")
+    again = Parts(parts.folder, parts.bus)
+    await again.follower.restore()
+    await until(lambda: applied(again, 2), "the withdrawal after a restart")
+    for change in (promoted(bundle, "1", 3), withdrawn(4), promoted(bundle, "1", 5)):
+        parts.follower.follow("heart", change)
+        await parts.follower.settled()
+    await until(lambda: applied(parts, 5), "the last change")
 
 
 async def test_a_restart_is_no_swap(parts: Parts) -> None:

@@ -156,3 +156,17 @@ def test_a_column_becomes_an_array_of_its_type(kind: Any, values: list[Any], exp
     array = Column(name="x", type=kind).array(values)
     assert array.shape == (len(values),)
     np.testing.assert_array_equal(array, expected)
+
+
+def test_an_archive_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        unpack(tmp_path / "gone.tar", tmp_path / "model", "sha256:0")
+
+
+def test_an_archive_whose_sizes_lead_nowhere_is_damaged(tmp_path: Path) -> None:
+    member = tarfile.TarInfo(MANIFEST)
+    member.size = -1_000_000
+    (tmp_path / "bundle.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(BundleError) as failed:
+        unpack(tmp_path / "bundle.tar", tmp_path / "model", "sha256:0")
+    assert failed.value.check == "digest"

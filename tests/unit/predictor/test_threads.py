@@ -1,0 +1,101 @@
+"""Threads that nobody waits for in the end: at most so many, used again, and nothing of their work stays behind."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from services.predictor.threads import Threads
+from tests.unit.predictor.conftest import until
+
+HANGS = """
+import asyncio, sys, threading
+from services.predictor.threads import Threads
+async def main():
+    begun = threading.Event()
+    def hang():
+        begun.set()
+        threading.Event().wait()
+    hanging = asyncio.create_task(Threads(1, "t").run(hang))
+    await asyncio.to_thread(begun.wait)
+    hanging.cancel()
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    made = Threads(3, "these")
+    yield made
+    made.close()
+
+
+def living() -> int:
+    return sum(thread.name.startswith("these_") for thread in threading.enumerate())
+
+
+def test_work_that_never_returns_keeps_no_process_from_ending() -> None:
+    subprocess.run([sys.executable, "-c", HANGS], check=True, timeout=30)
+
+
+async def test_there_are_as_many_as_are_needed_and_no_more(threads: Threads) -> None:
+    for _ in range(5):
+        assert await threads.run(len, "one") == 3
+    assert living() <= 2, "one is idle again, or just about to be"
+    release = threading.Event()
+    waiting = [asyncio.create_task(threads.run(release.wait, 30)) for _ in range(7)]
+    await until(lambda: living() == 3, "all of them")
+    release.set()
+    assert await asyncio.gather(*waiting) == [True] * 7
+    assert living() == 3
+
+
+async def test_what_work_raises_is_raised(threads: Threads) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(divmod, 1, 0)
+    assert await threads.run(divmod, 7, 2) == (3, 1)
+
+
+async def test_what_nobody_waits_for_any_more_is_not_begun(threads: Threads) -> None:
+    release, begun = threading.Event(), list[int]()
+    holding = [asyncio.create_task(threads.run(release.wait, 30)) for _ in range(3)]
+    late = asyncio.create_task(threads.run(begun.append, 1))
+    await asyncio.wait([late], timeout=0.01)
+    late.cancel()
+    await asyncio.wait([late])
+    release.set()
+    await asyncio.gather(*holding)
+    await threads.run(len, "what comes after it")
+    assert begun == []
+
+
+async def test_closed_they_end_and_begin_nothing_that_waits(threads: Threads) -> None:
+    release, begun = threading.Event(), list[int]()
+    holding = [asyncio.create_task(threads.run(release.wait, 30)) for _ in range(3)]
+    late = asyncio.create_task(threads.run(begun.append, 1))
+    await until(lambda: living() == 3, "all to be busy")
+    threads.close()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    release.set()
+    assert await asyncio.gather(*holding) == [True] * 3
+    await until(lambda: living() == 0, "their end")
+    assert begun == []
+
+
+async def test_an_idle_thread_keeps_nothing_of_what_it_did(threads: Threads) -> None:
+    class Model:
+        def answer(self) -> int:
+            return 1
+
+    model = Model()
+    gone = weakref.ref(model)
+    assert await threads.run(model.answer) == 1
+    del model
+    gc.collect()
+    await until(lambda: gone() is None, "the model to be gone")
