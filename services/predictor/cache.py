@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 
 from services.predictor.eviction import Eviction
 from services.predictor.meters import Meters
+from services.predictor.order import Order
 from services.predictor.scratch import Scratch
-from services.predictor.slot import Order
 from services.predictor.verifier import Verifier
 from shared.bus import Bus
 from shared.errors import BundleError, EventError

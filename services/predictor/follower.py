@@ -8,9 +8,10 @@ from functools import partial
 
 from services.predictor.cache import Cache, Remembered
 from services.predictor.challengers import Challengers
+from services.predictor.order import Order
 from services.predictor.reporter import Reporter
 from services.predictor.scribe import Change, Scribe
-from services.predictor.slot import Champion, Order, Slot, Slots
+from services.predictor.slot import Champion, Slot, Slots
 from shared.errors import BundleError
 from shared.events import ModelPromoted, ModelWithdrawn
 from shared.tasks import end

@@ -1,6 +1,5 @@
 """Slots: what this worker serves of each model. A swap is one reference assignment."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -8,6 +7,7 @@ from time import perf_counter
 
 from services.predictor.intake import intake
 from services.predictor.labels import text_of
+from services.predictor.order import Order
 from services.predictor.seen import Seen
 from services.predictor.validator import Validator
 from shared.errors import (
@@ -82,32 +82,6 @@ class Champion:
 def other_version(model: str, served: str, asked: str) -> UnknownModelError:
     """Return the error for a request for a version that is not the one that is served."""
     return UnknownModelError(f"version {asked!r} of {model} is not served here: {served} is")
-
-
-class Order:
-    """The order of one model's changes: generations of a ledger grow, and a ledger that was replaced never returns."""
-
-    def __init__(self, replaced: Iterable[str] = ()) -> None:
-        self.replaced = frozenset(replaced)
-        self._ledger: str | None = None
-        self._generation = 0
-
-    def is_news(self, ledger: str, generation: int) -> bool:
-        """Tell whether a change comes after the last one."""
-        return ledger not in self.replaced and (ledger != self._ledger or generation > self._generation)
-
-    def replaces(self, ledgers: Iterable[str]) -> None:
-        """Take note of ledgers that were replaced by the one of the last change."""
-        self.replaced |= {*ledgers}
-
-    def advance(self, ledger: str, generation: int) -> bool:
-        """Move on to a change; stay and return False if it comes before the last one or is the last one."""
-        if not self.is_news(ledger, generation):
-            return False
-        if self._ledger is not None and ledger != self._ledger:
-            self.replaced |= {self._ledger}
-        self._ledger, self._generation = ledger, generation
-        return True
 
 
 class Slot:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.predictor.slot import Champion, Order, Slot, Slots
+from services.predictor.slot import Champion, Slot, Slots
 from shared.errors import AmbiguousModelError, NoChampionError, UnknownModelError
 from shared.verification import VerifiedModel
 
@@ -33,18 +33,6 @@ def test_any_order_of_generations_ends_at_the_highest(arrivals: list[tuple[int, 
         assert slot.champion is None if newest_withdrawn else slot.champion is not None
         if slot.champion:
             assert slot.champion.generation == max(seen)
-
-
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5)), min_size=1))
-def test_a_ledger_that_was_replaced_never_returns(arrivals: list[tuple[str, int]]) -> None:
-    order = Order()
-    accepted = [arrival for arrival in arrivals if order.advance(*arrival)]
-    assert accepted[0] == arrivals[0]
-    ledgers = [ledger for ledger, _ in accepted]
-    assert ledgers == sorted(ledgers, key=list(dict.fromkeys(ledgers)).index), "each ledger's changes are in one piece"
-    for ledger in set(ledgers):
-        generations = [generation for name, generation in accepted if name == ledger]
-        assert generations == sorted(set(generations))
 
 
 def test_a_new_ledger_replaces_whatever_its_generation() -> None:
