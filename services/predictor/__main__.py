@@ -2,7 +2,9 @@
 
 import math
 import os
+import socket
 import sys
+import time
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -17,17 +19,33 @@ from shared.telemetry import configure_logging
 from shared.tls import nats_context
 
 STARTS_WITHIN_S = 30  # a worker that says nothing for so long hangs; one that imports on a busy machine is silent, too
+CLOSES_WITHIN_S = 5  # after its last request: the bus, and what is to be written down
 TUNABLES, LARGE_PAGES = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 
 
 class Workers(Multiprocess):
-    """The workers; while they stop, who comes is refused, and does not wait for one that will never be there."""
+    """The workers; while they stop, who comes is refused, and does not wait for one that will never be there.
+
+    One that has not ended after `ends_within_s` is killed: a model that hangs on its event loop lets it hear no signal.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], ends_within_s: float) -> None:
+        super().__init__(config, sockets)
+        self._ends_within_s = ends_within_s
 
     def terminate_all(self) -> None:
         """Stop listening as far as this process is concerned, and tell the workers to end."""
         for listener in self.sockets:
             listener.close()
         super().terminate_all()
+
+    def join_all(self) -> None:
+        """Wait for the workers, all of which were told to end."""
+        ends = time.monotonic() + self._ends_within_s
+        for worker in self.processes:
+            worker.process.join(max(ends - time.monotonic(), 0))
+            worker.process.kill()  # does nothing to one that ended
+        super().join_all()
 
 
 def main() -> None:
@@ -48,6 +66,7 @@ def serve(settings: PredictorSettings) -> None:
     The port listens before the first worker is there and as long as this process lives: who comes while no worker is
     ready waits, and is not refused.
     """
+    requests_end_within_s = math.ceil(settings.request_timeout_s) + 1  # each request ends by its own deadline
     configure_logging("predictor", level=settings.log_level, as_json=settings.log_json)
     os.environ[TUNABLES] = with_large_pages(os.environ.get(TUNABLES, ""))
     config = uvicorn.Config(
@@ -62,13 +81,13 @@ def serve(settings: PredictorSettings) -> None:
         access_log=False,
         proxy_headers=False,  # nothing here depends on who asks
         timeout_worker_healthcheck=STARTS_WITHIN_S,
-        timeout_graceful_shutdown=math.ceil(settings.request_timeout_s) + 1,  # each request ends by its own deadline
+        timeout_graceful_shutdown=requests_end_within_s,
     )
     listener = config.bind_socket()
     listener.listen(config.backlog)
     port = listener.getsockname()[1]  # of no other process, so it names what is this one's own
     meters.share(settings.cache_dir.absolute() / f"metrics-{port}")
-    Workers(config, sockets=[listener]).run()
+    Workers(config, [listener], settings.drain_s + requests_end_within_s + CLOSES_WITHIN_S).run()
 
 
 def with_large_pages(tunables: str) -> str:

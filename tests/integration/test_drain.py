@@ -84,6 +84,20 @@ async def test_a_prediction_that_never_ends_keeps_no_worker_from_ending(
         await asyncio.to_thread(wait_until_ended, workers)
 
 
+async def test_a_prediction_that_never_ends_on_the_loop_keeps_no_predictor_from_ending(
+    nats_url: str, bus: NatsBus, tmp_path: Path, model: Model
+) -> None:
+    with predictor_process(nats_url, tmp_path, BATON_DRAIN_S="0", BATON_REQUEST_TIMEOUT_S="1") as predictor:
+        version = await model.promote(await bus.put_bundle(*bundles.hanging(tmp_path, above=9.0)), 0)
+        await model.said(ModelServing, version)
+        assert predictor.predict(model.name).status_code == 200
+        with pytest.raises(httpx.ReadTimeout):
+            await asyncio.to_thread(predictor.predict, model.name, {"x": 10.0})
+        family = [predictor.process, *predictor.process.children(recursive=True)]
+        predictor.process.terminate()
+        await asyncio.to_thread(wait_until_ended, family)
+
+
 async def test_under_load_nothing_is_reset(predictor: Predictor, model: Model) -> None:
     await model.serve(0.25)
     outcomes: Counter[str] = Counter()
