@@ -185,18 +185,21 @@ def unpack(archive: Path, folder: Path, digest: str) -> Manifest:
 
 def _read(archive: Path) -> dict[str, bytes]:
     try:
+        most = archive.stat().st_size
         with tarfile.open(archive, "r:") as tar:
-            return {member.name: _content(tar, member) for member in tar}
+            return {member.name: _content(tar, member, most) for member in tar}
     except (tarfile.TarError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a size in it that leads nowhere
             raise
         raise BundleError(f"the bundle's archive cannot be read: {error}", "digest") from error
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
     file = tar.extractfile(member) if member.isreg() else None
     if file is None or Path(member.name).name != member.name:
         raise BundleError(f"the bundle holds {member.name!r}, which is not a plain file", "digest")
+    if member.size > most:  # as much memory would be asked for
+        raise BundleError(f"{member.name} in the bundle is said to be larger than the bundle", "digest")
     return file.read()
 
 

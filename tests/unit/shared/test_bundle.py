@@ -163,9 +163,10 @@ def test_an_archive_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
         unpack(tmp_path / "gone.tar", tmp_path / "model", "sha256:0")
 
 
-def test_an_archive_whose_sizes_lead_nowhere_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [-1_000_000, 2**40, 2**70])
+def test_an_archive_whose_sizes_lead_nowhere_is_damaged(tmp_path: Path, size: int) -> None:
     member = tarfile.TarInfo(MANIFEST)
-    member.size = -1_000_000
+    member.size = size
     (tmp_path / "bundle.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
     with pytest.raises(BundleError) as failed:
         unpack(tmp_path / "bundle.tar", tmp_path / "model", "sha256:0")
