@@ -6,16 +6,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from services.predictor.eviction import Eviction
 from services.predictor.meters import Meters
-from services.predictor.order import Order
 from services.predictor.scratch import Scratch
 from services.predictor.verifier import Verifier
 from shared.bus import Bus
@@ -34,22 +33,10 @@ log = logger(__name__)
 
 
 class Pointer(BaseModel):
-    """What was last said about a model's champion, as it came: the event's subject and its data.
-
-    `replaced` are the ledgers before its own.
-    """
+    """What was last said about a model's champion, as it came: the event's subject and its data."""
 
     subject: str
     event: dict[str, Any]
-    replaced: list[str] = []
-
-
-class Remembered(NamedTuple):
-    """The last change of a model, and the ledgers that its own has replaced."""
-
-    model: str
-    change: ModelPromoted | ModelWithdrawn
-    replaced: list[str]
 
 
 class Cache:
@@ -139,9 +126,7 @@ class Cache:
 
     def _of_champions(self) -> set[str]:
         return {
-            _file_name(each.change.bundle.digest)
-            for each in self.remembered()
-            if isinstance(each.change, ModelPromoted)
+            _file_name(change.bundle.digest) for _, change in self.remembered() if isinstance(change, ModelPromoted)
         }
 
     async def _verify(self, archive: Path, digest: str) -> VerifiedModel:
@@ -149,33 +134,24 @@ class Cache:
             return await self._verifier.verified(archive, folder, digest)
 
     def remember(
-        self,
-        model: str,
-        change: ModelPromoted | ModelWithdrawn,
-        *,
-        replaced: Iterable[str] = (),
-        pause: Callable[[], object] = lambda: None,
+        self, model: str, change: ModelPromoted | ModelWithdrawn, pause: Callable[[], object] = lambda: None
     ) -> None:
-        """Write down a model's last change, unless a newer one was written by another worker.
+        """Write down a model's last change, unless a newer one of the same ledger was written by another worker.
 
-        `replaced` are ledgers that had been before, `pause` is called between steps.
+        `pause` is called between steps.
         """
         path = self._pointer(model)
         with path.with_suffix(".lock").open("ab", buffering=0) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            order = Order(replaced)
-            for known in _read(path):
-                order.advance(known.change.ledger, known.change.generation)
-                order.replaces(known.replaced)
-            if not order.advance(change.ledger, change.generation):
-                return
+            for _, known in _read(path):
+                if known.ledger == change.ledger and known.generation >= change.generation:
+                    return
             pause()
-            event, before = change.model_dump(mode="json"), sorted(order.replaced)
-            written = _written(path, Pointer(subject=change.subject(model), event=event, replaced=before))
+            written = _written(path, Pointer(subject=change.subject(model), event=change.model_dump(mode="json")))
             pause()
             written.replace(path)
 
-    def remembered(self) -> list[Remembered]:
+    def remembered(self) -> list[tuple[str, ModelPromoted | ModelWithdrawn]]:
         """Return the last change of each model; pointers that cannot be read are skipped."""
         return [found for path in sorted(self._champions.glob("*.json")) for found in _read(path)]
 
@@ -207,8 +183,8 @@ def _file_name(digest: str) -> str:
     return digest.replace(":", "-")
 
 
-def _read(path: Path) -> Iterator[Remembered]:
-    """Yield what a pointer holds, nothing if it holds no change."""
+def _read(path: Path) -> Iterator[tuple[str, ModelPromoted | ModelWithdrawn]]:
+    """Yield the model and the change that a pointer holds, nothing if it holds none."""
     try:
         pointer = Pointer.model_validate_json(path.read_bytes())
         model, change = parse(pointer.subject, json.dumps(pointer.event).encode())
@@ -218,7 +194,7 @@ def _read(path: Path) -> Iterator[Remembered]:
         log.warning("pointer to a champion is unreadable", path=str(path), error=str(error))
         return
     if isinstance(change, ModelPromoted | ModelWithdrawn):
-        yield Remembered(model, change, pointer.replaced)
+        yield model, change
 
 
 def _written(path: Path, pointer: Pointer) -> Path:

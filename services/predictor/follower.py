@@ -6,7 +6,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from functools import partial
 
-from services.predictor.cache import Cache, Remembered
+from services.predictor.cache import Cache
 from services.predictor.challengers import Challengers
 from services.predictor.order import Order
 from services.predictor.reporter import Reporter
@@ -52,13 +52,15 @@ class Follower:
     async def restore(self) -> None:
         """Serve what the cache remembers, without the bus; what cannot be verified any more is left to the bus."""
         remembered = await asyncio.to_thread(self._cache.remembered)
-        await asyncio.gather(*(self._restore(each) for each in remembered if self._slots.serves(each.model)))
+        await asyncio.gather(
+            *(self._restore(model, change) for model, change in remembered if self._slots.serves(model))
+        )
 
-    async def _restore(self, remembered: Remembered) -> None:
-        with about(remembered.model, remembered.change):
-            await self._try_to_serve_again(*remembered)
+    async def _restore(self, model: str, change: Change) -> None:
+        with about(model, change):
+            await self._try_to_serve_again(model, change)
 
-    async def _try_to_serve_again(self, model: str, change: Change, replaced: list[str]) -> None:
+    async def _try_to_serve_again(self, model: str, change: Change) -> None:
         try:
             await self._serve_again(model, change)
         except BundleError as error:
@@ -67,7 +69,6 @@ class Follower:
             log.exception("cached champion not served", model=model)
         else:
             self._orders[model].advance(change.ledger, change.generation)
-            self._orders[model].replaces(replaced)
             self._wanted[model] = change
 
     async def _serve_again(self, model: str, change: Change) -> None:
@@ -166,7 +167,7 @@ class Follower:
                 self._announce(slot, change)
             elif not await self._promote(model, change, attempt):
                 return
-            self._note(model, change, is_loaded=not slot.is_lazy)
+            self._scribe.note(model, change, is_loaded=not slot.is_lazy)
 
     def _announce(self, slot: Slot, promoted: ModelPromoted) -> None:
         slot.announce(promoted)
@@ -181,11 +182,8 @@ class Follower:
             return False
         with about(model, change):
             self._serve(change, _champion(model, change, verified), prefetched=True)
-            self._note(model, change, is_loaded=True)
+            self._scribe.note(model, change, is_loaded=True)
         return True
-
-    def _note(self, model: str, change: Change, *, is_loaded: bool) -> None:
-        self._scribe.note(model, change, self._orders[model].replaced, is_loaded=is_loaded)
 
     async def _promote(self, model: str, promoted: ModelPromoted, attempt: int) -> bool:
         """Serve a version, if it is not served yet; return False if it failed, or if a newer change came meanwhile."""

@@ -29,7 +29,7 @@ class Scribe:
     def __init__(self, cache: Cache, challengers: Challengers) -> None:
         self._cache = cache
         self._challengers = challengers
-        self._applied: dict[str, tuple[Change, frozenset[str], bool]] = {}
+        self._applied: dict[str, tuple[Change, bool]] = {}
         self._due: dict[str, asyncio.TimerHandle] = {}
         self._pen = ThreadPoolExecutor(1, thread_name_prefix="scribe", initializer=give_way)
         self._queued: set[str] = set()  # models that wait for the pen
@@ -39,14 +39,11 @@ class Scribe:
         self._hurry = threading.Event()
         self._is_stopping = False
 
-    def note(self, model: str, change: Change, replaced: frozenset[str] = frozenset(), *, is_loaded: bool) -> None:
-        """Begin to write down what has just been applied; what was noted before changes nothing.
-
-        `replaced` are the ledgers before the change's own.
-        """
-        if self._applied.get(model) == (change, replaced, is_loaded):
+    def note(self, model: str, change: Change, *, is_loaded: bool) -> None:
+        """Begin to write down what has just been applied; what was noted before changes nothing."""
+        if self._applied.get(model) == (change, is_loaded):
             return
-        self._applied[model] = change, replaced, is_loaded
+        self._applied[model] = change, is_loaded
         if model not in self._due:
             self._due[model] = asyncio.get_running_loop().call_later(AFTER_S, self._begin, model)
 
@@ -88,10 +85,10 @@ class Scribe:
         Once it is written, nobody evicts the bundle any more.
         """
         self._queued.discard(model)
-        change, replaced, is_loaded = self._applied[model]
+        change, is_loaded = self._applied[model]
         with about(model, change):
             try:
-                self._cache.remember(model, change, replaced=replaced, pause=self._pause)
+                self._cache.remember(model, change, pause=self._pause)
                 return change, is_loaded and isinstance(change, ModelPromoted) and not self._cache.has(change.bundle)
             except OSError:  # a full disk must not keep a champion from serving
                 log.exception("champion is served but not remembered for the next start", model=model)

@@ -420,19 +420,6 @@ async def test_a_restart_serves_what_was_served_without_the_bus(parts: Parts) ->
     assert {model for model, _ in await again.reported(ModelServing, 2)} == {"a", "b"}
 
 
-async def test_a_restart_knows_a_replaced_ledger_whose_withdrawal_the_stream_still_has(parts: Parts) -> None:
-    event = promoted(await parts.bundle(0.25), "1", 1, "new")
-    for change in (withdrawn(9, "old"), event):
-        parts.follower.follow("m", change)
-    await parts.follower.settled()
-    again = Parts(parts.folder, parts.bus)
-    await again.follower.restore()
-    for change in (withdrawn(9, "old"), event):
-        again.follower.follow("m", change)
-    await again.follower.settled()
-    assert version(again, "m") == "1"
-
-
 async def test_what_cannot_be_restored_is_left_to_the_bus(parts: Parts) -> None:
     ref = await parts.bundle(0.25)
     event = promoted(ref, "1", 1)

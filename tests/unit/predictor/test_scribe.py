@@ -4,7 +4,6 @@ import asyncio
 import resource
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,9 +28,9 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     remember = Cache.remember
 
-    def noted(cache: Cache, model: str, change: Change, **how: Any) -> None:
+    def noted(cache: Cache, model: str, change: Change, pause: Callable[[], object]) -> None:
         found.append((model, change.generation))
-        remember(cache, model, change, **how)
+        remember(cache, model, change, pause)
 
     monkeypatch.setattr(Cache, "remember", noted)
     return found
@@ -75,8 +74,8 @@ async def test_who_is_waited_for_does_not_rest(
     scribe.note("m", withdrawn(2), is_loaded=False)
     async with asyncio.timeout(10):
         await hurry(scribe)
-    (last,) = parts.cache.remembered()
-    assert last.change.generation == 2
+    ((_, last),) = parts.cache.remembered()
+    assert last.generation == 2
 
 
 async def test_once_nobody_waits_there_are_rests_again(
@@ -122,8 +121,8 @@ def test_a_pointer_that_is_not_written_whole_replaces_none(parts: Parts) -> None
             parts.cache.remember("m", promoted(REF, "2", 2))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    (last,) = parts.cache.remembered()
-    assert last.change.generation == 1
+    ((_, last),) = parts.cache.remembered()
+    assert last.generation == 1
 
 
 def pointers(parts: Parts, suffix: str) -> list[Path]:
