@@ -188,7 +188,7 @@ def _read(archive: Path) -> dict[str, bytes]:
         most = archive.stat().st_size
         with tarfile.open(archive, "r:") as tar:
             return {member.name: _content(tar, member, most) for member in tar}
-    except (tarfile.TarError, OSError) as error:
+    except (tarfile.TarError, OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a size in it that leads nowhere
             raise
         raise BundleError(f"the bundle's archive cannot be read: {error}", "digest") from error

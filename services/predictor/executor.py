@@ -46,15 +46,10 @@ class Executor:
         """
         if is_quick(model, columns):
             return predicted(model, columns)
-        lane = self._lane(model)
-        try:
-            return await lane.predict(columns)
-        finally:
-            if lane.is_idle and self._lanes.get(id(model)) is lane:
-                del self._lanes[id(model)]
+        return await self._lane(model).predict(columns)
 
     def _lane(self, model: VerifiedModel) -> Lane:
-        """Return a model's lane. A lane holds its model, so the model's id is its own as long as the lane is kept."""
+        """Return a model's lane, kept until it ends. It holds its model, whose id is its own as long."""
         if (lane := self._lanes.get(id(model))) is None:
             # Other flavors are anybody's code: a row's answer may depend on the rows beside it.
             rows = 1 if model.manifest.runtime == "pyfunc" else self._max_batch_rows
@@ -63,6 +58,7 @@ class Executor:
                 rows,
                 max_waiting=self._max_waiting,
                 max_waiting_rows=BATCHES_PER_MODEL * self._max_batch_rows,
+                ended=partial(self._lanes.pop, id(model), None),
             )
         return lane
 

@@ -33,9 +33,18 @@ class Lane:
 
     Nobody waits for company: a request that finds the lane empty is answered at once. At most `max_waiting` requests,
     those whose prediction runs included, and `max_waiting_rows` rows are inside, unless one request alone has more.
+    `ended` is called when nothing runs or waits any more.
     """
 
-    def __init__(self, predict: Predict, max_rows: int, *, max_waiting: int, max_waiting_rows: int) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        max_rows: int,
+        *,
+        max_waiting: int,
+        max_waiting_rows: int,
+        ended: Callable[[], object] = lambda: None,
+    ) -> None:
         self._predict = predict
         self._max_rows = max_rows
         self._max_waiting = max_waiting
@@ -43,11 +52,7 @@ class Lane:
         self._inside = self._rows_inside = 0
         self._waiting: deque[Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        """Return whether nothing runs or waits."""
-        return self._running is None
+        self._ended = ended
 
     async def predict(self, columns: Columns) -> Prediction:
         """Answer for each row; whoever stops waiting takes nothing from the others.
@@ -85,6 +90,7 @@ class Lane:
                     await self._answer(batch)
         finally:
             self._running = None
+            self._ended()
 
     def _next(self) -> list[Waiting]:
         """Take what waits, in order, up to the bound; leave out whom nobody waits for any more."""

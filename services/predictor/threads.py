@@ -31,12 +31,20 @@ class Threads:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the work returns; raise what it raises. Whoever stops waiting before it begins is left out."""
+        if not self._idle.acquire(blocking=False) and self._begun < self._most:
+            self._begin()
         result: Future[T] = Future()
         self._tasks.put((result, partial(work, *args, **kwargs)))
-        if not self._idle.acquire(blocking=False) and self._begun < self._most:
-            self._begun += 1
-            threading.Thread(target=self._serve, name=f"{self._name}_{self._begun}", daemon=True).start()
         return await asyncio.wrap_future(result)
+
+    def _begin(self) -> None:
+        try:
+            threading.Thread(target=self._serve, name=f"{self._name}_{self._begun + 1}", daemon=True).start()
+        except RuntimeError:  # the host has no more of them for now: those that there are take it
+            if not self._begun:
+                raise
+        else:
+            self._begun += 1
 
     def close(self) -> None:
         """Begin nothing more; what runs goes on until it returns, or the process ends."""
@@ -61,4 +69,5 @@ def _done(task: Task | None) -> bool:
             result.set_result(work())
         except BaseException as error:  # whatever it is, it is for who waits
             result.set_exception(error)
+    del task, result, work  # else an error, by its traceback, would keep them until a garbage collection
     return True

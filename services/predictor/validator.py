@@ -19,7 +19,7 @@ class Validator:
     def __init__(self, inputs: Sequence[Column], *, whole_floats: bool = False) -> None:
         self.inputs = inputs
         self.names = [column.name for column in inputs]
-        self._known = frozenset(self.names)
+        self.known = frozenset(self.names)
         kinds = dict.fromkeys(column.type for column in inputs)
         group = partial(Group, whole_floats=whole_floats)
         self._by_type = [group([column for column in inputs if column.type == kind]) for kind in kinds]
@@ -35,7 +35,7 @@ class Validator:
         """Take one object per row; where there was one object alone, its faults are not numbered."""
         if len(rows) == 1 and self._usual and (block := self._usual.taken(rows[0])) is not None:
             return block
-        known, groups = self._known, self._by_type
+        known, groups = self.known, self._by_type
         if all(map(known.issuperset, rows)):
             arrays = [group.array([row.get(name) for row in rows for name in group.names]) for group in groups]
             if (taken := self._taken(arrays)) is not None:
@@ -54,7 +54,7 @@ class Validator:
     def columns(self, columns: Mapping[str, Any]) -> Columns:
         """Take one list per input, all of one length; an optional one may be left out."""
         nothing = [None] * count_of(columns)
-        if columns.keys() <= self._known:
+        if columns.keys() <= self.known:
             taken = _whole({name: group.array(columns.get(name, nothing)) for name, group in self._each.items()})
             if taken is not None:
                 return taken
@@ -71,7 +71,7 @@ class Validator:
 
     def arrays(self, arrays: Mapping[str, np.ndarray]) -> Columns:
         """Take an array of shape (rows,) per input; NaN is a missing value."""
-        if arrays.keys() == self._known:
+        if arrays.keys() == self.known:
             taken = _whole({name: group.cast(arrays[name].reshape(-1, 1)) for name, group in self._each.items()})
             if taken is not None:
                 return taken

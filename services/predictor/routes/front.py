@@ -179,7 +179,8 @@ class Front:
                 try:
                     champion = self._champion(target)
                 except NotLoadedError as error:
-                    champion = (await self._load(error.model)).of_version(target.version)
+                    loaded = await while_connected(self._load(error.model), receive)
+                    champion = loaded.of_version(target.version)
                 call = Call(body, scope["headers"], target.model, target.version)
                 return champion, await self._asked(target.protocol, call, champion, receive)
         except TimeoutError:

@@ -1,8 +1,8 @@
 """Whether a client is still there: what nobody waits for takes the place of what somebody does."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from starlette.types import Receive
 
@@ -12,12 +12,13 @@ from shared.tasks import end
 T = TypeVar("T")
 
 
-async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+async def while_connected(work: Awaitable[T], receive: Receive) -> T:
     """Return what a work returns; give it up and raise `GoneError` if the client goes away before.
 
-    The request's body was received, so that all that can come is that the client is gone.
+    The request's body was received, so that all that can come is that the client is gone. Of requests that were sent
+    without waiting for answers, uvicorn says so for the last one only.
     """
-    working, leaving = asyncio.create_task(work), asyncio.ensure_future(receive())
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(receive())
     try:
         await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
         if working.done():

@@ -161,9 +161,10 @@ def _split(split: Any, validator: Validator, max_rows: int) -> Columns:
         raise bad("dataframe_split has no usable columns", fault(kind_of(names), "a list of different names"))
     if names == validator.names:
         return validator.lists(data)
-    known = ", ".join(validator.names)
-    if wrong := some(fault(name, f"one of {known}", field="columns") for name in names if name not in validator.names):
-        raise bad("the model has no such columns", *wrong)
+    if not validator.known.issuperset(names):
+        expected = f"one of {', '.join(validator.names)}"
+        unknown = (name for name in names if name not in validator.known)
+        raise bad("the model has no such columns", *some(fault(name, expected, field="columns") for name in unknown))
     check_widths(data, names)
     return validator.rows([dict(zip(names, row, strict=True)) for row in data])
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -14,6 +14,7 @@ from services.predictor.routes.openapi import VERSION, Document
 from services.predictor.routes.operations import told
 from services.predictor.slot import Champion, Slot, Slots
 from services.predictor.status import Status
+from shared.events import ModelPromoted
 
 
 class State:
@@ -57,16 +58,13 @@ class State:
 
     async def models(self, _: Request) -> Response:
         """Every model that was heard of, and who answers for it."""
-        return await asyncio.to_thread(self._all, self._status().worker, [*map(self._slots.of, self._slots.models)])
-
-    @staticmethod
-    def _all(worker: int, slots: list[Slot]) -> Response:
-        return answer({"worker": worker, "models": [*map(_described, slots)]})
+        known = [Known.of(self._slots.of(model)) for model in self._slots.models]
+        return await asyncio.to_thread(_answer, self._status().worker, known)
 
     async def model(self, request: Request) -> Response:
         """One model, and who answers for it."""
         model = request.path_params["model"]
-        return answer(_described(self._slots.known(model)))
+        return answer(_described(Known.of(self._slots.known(model))))
 
     async def health(self, _: Request) -> Response:
         """Whether this worker lives, and how many of the predictor's workers are ready."""
@@ -93,15 +91,32 @@ class State:
         return PlainTextResponse(VERSION)
 
 
-def _described(slot: Slot) -> dict[str, Any]:
-    champion, unloaded = slot.champion, slot.unloaded  # as they are now: this may be a thread
-    problem = {} if slot.problem is None else {"problem": slot.problem}
-    if champion is not None:
-        return {"model": slot.model, **_of_loaded(champion), **problem}
-    if unloaded is not None:
+class Known(NamedTuple):
+    """What is known of a model at one moment."""
+
+    model: str
+    champion: Champion | None
+    unloaded: ModelPromoted | None
+    problem: str | None
+
+    @classmethod
+    def of(cls, slot: Slot) -> "Known":
+        """Return what is known now."""
+        return cls(slot.model, slot.champion, slot.unloaded, slot.problem)
+
+
+def _answer(worker: int, known: list[Known]) -> Response:
+    return answer({"worker": worker, "models": [*map(_described, known)]})
+
+
+def _described(known: Known) -> dict[str, Any]:
+    problem = {} if known.problem is None else {"problem": known.problem}
+    if known.champion is not None:
+        return {"model": known.model, **_of_loaded(known.champion), **problem}
+    if (unloaded := known.unloaded) is not None:
         said = unloaded.model_dump(include={"version", "generation", "ledger"})
-        return {"model": slot.model, **said, "loaded": False, "digest": unloaded.bundle.digest, **problem}
-    return {"model": slot.model, "version": None, **problem}
+        return {"model": known.model, **said, "loaded": False, "digest": unloaded.bundle.digest, **problem}
+    return {"model": known.model, "version": None, **problem}
 
 
 def _of_loaded(champion: Champion) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -156,6 +157,21 @@ async def test_models_that_hang_hold_up_no_other(executor: Executor, compiled: V
     for one in hanging:
         one.released.set()
     await asyncio.gather(*asked)
+
+
+async def test_of_a_model_whose_last_request_was_given_up_nothing_stays(
+    executor: Executor, compiled: VerifiedModel
+) -> None:
+    slow = Hanging()
+    model = running(compiled, slow, "sklearn")
+    gone = weakref.ref(model)
+    asking = asyncio.create_task(executor.predict(model, rows(1)))
+    await until(slow.begun.is_set, "the prediction")
+    asking.cancel()
+    await asyncio.wait([asking])
+    del asking, model
+    slow.released.set()
+    await until(lambda: gone() is None, "the model to be gone")
 
 
 async def test_a_slow_model_refuses_what_is_too_much_for_it_alone(executor: Executor, compiled: VerifiedModel) -> None:

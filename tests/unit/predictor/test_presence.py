@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.types import Message
@@ -11,12 +12,14 @@ from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes import front
 from services.predictor.routes.protocol import Question, Reply, reply_to
 from services.predictor.slot import Champion
+from shared.events import BundleRef
 from shared.runtime import Prediction
 from tests import bundles
 from tests.exposition import counted
 from tests.unit.predictor.api import Predictor
-from tests.unit.predictor.conftest import until
+from tests.unit.predictor.conftest import promoted, until
 
+REF = BundleRef(object="o", digest="sha256:1", size=1)
 SCOPE = {"type": "http", "method": "POST", "path": "/predict", "raw_path": b"/predict", "headers": []}
 GONE: Message = {"type": "http.disconnect"}
 
@@ -87,6 +90,25 @@ async def test_who_goes_away_leaves_the_room_to_others(tmp_path: Path) -> None:
     assert await counts(predictor) == (1, 2)
     await predictor.client.aclose()
     predictor.executor.close()
+
+
+async def test_who_goes_away_while_a_model_is_loaded_is_waited_for_no_longer(predictor: Predictor) -> None:
+    predictor.slots.of("heart").announce(promoted(REF, "1", 1))
+    asked = asyncio.Event()
+
+    async def load(model: str) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    predictor.load = load  # type: ignore[method-assign]
+    client = Client(body(b'{"x": 1}'))
+    asking = asyncio.create_task(predictor.api(SCOPE, client.receive, client.send))
+    await asked.wait()
+    client.comes(GONE)
+    async with asyncio.timeout(10):
+        await asking
+    assert client.statuses == [499]
+    assert predictor.gate.inside == 0
 
 
 @pytest.mark.parametrize(("rows", "on_the_loop"), [(ROWS_INLINE, True), (ROWS_INLINE + 1, False)])

@@ -7,6 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -88,14 +89,40 @@ async def test_closed_they_end_and_begin_nothing_that_waits(threads: Threads) ->
     assert begun == []
 
 
-async def test_an_idle_thread_keeps_nothing_of_what_it_did(threads: Threads) -> None:
-    class Model:
-        def answer(self) -> int:
-            return 1
+class Model:
+    """Answers, or raises what it is told to."""
 
-    model = Model()
-    gone = weakref.ref(model)
-    assert await threads.run(model.answer) == 1
-    del model
-    gc.collect()
-    await until(lambda: gone() is None, "the model to be gone")
+    def answer(self, error: Exception | None = None) -> int:
+        if error:
+            raise error
+        return 1
+
+
+@pytest.mark.parametrize("error", [None, ValueError("no")])
+async def test_an_idle_thread_keeps_nothing_of_what_it_did(threads: Threads, error: Exception | None) -> None:
+    gc.disable()  # what is in a cycle would go with the next collection
+    try:
+        model = Model()
+        gone = weakref.ref(model)
+        with nullcontext() if error is None else pytest.raises(ValueError, match="no"):
+            assert await threads.run(model.answer, error) == 1
+        if error:
+            error.__traceback__ = None
+        del model
+        await until(lambda: gone() is None, "the model to be gone")
+    finally:
+        gc.enable()
+
+
+async def test_where_no_thread_can_be_begun_there_are_some_again_later(
+    threads: Threads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        for _ in range(4):
+            with pytest.raises(RuntimeError, match="new thread"):
+                await threads.run(len, "one")
+    assert await threads.run(len, "three") == 5
