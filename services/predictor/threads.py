@@ -31,11 +31,14 @@ class Threads:
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what the work returns; raise what it raises. Whoever stops waiting before it begins is left out."""
+        return await asyncio.wrap_future(self._result(partial(work, *args, **kwargs)))
+
+    def _result(self, work: Callable[[], T]) -> "Future[T]":
         if not self._idle.acquire(blocking=False) and self._begun < self._most:
             self._begin()
         result: Future[T] = Future()
-        self._tasks.put((result, partial(work, *args, **kwargs)))
-        return await asyncio.wrap_future(result)
+        self._tasks.put((result, work))
+        return result
 
     def _begin(self) -> None:
         try:
