@@ -54,7 +54,12 @@ def _faults(
             yield fault(row.get(column.name, "nothing"), expected_of(column), row=index, field=column.name)
     for name, value in row.items():
         if name not in known:
-            yield fault(value, f"no such field; the model has {', '.join(known)}", row=index, field=name)
+            yield fault(value, no_such(known), row=index, field=name)
+
+
+def no_such(known: Iterable[str]) -> str:
+    """Say, of a field that the model does not have, which ones it has."""
+    return f"no such field; the model has {', '.join(known)}"
 
 
 def expected_of(column: Column) -> str:

@@ -4,7 +4,7 @@ import re
 from functools import partial
 from typing import Any
 
-from services.predictor.refusals import bad, fault, kind_of, some
+from services.predictor.refusals import bad, fault, kind_of, no_such, some
 from services.predictor.routes.answers import UnreadableError, UnsupportedError, dumped, parsed, status_of
 from services.predictor.routes.fields import Schema, columns_schema, example_of, row_schema
 from services.predictor.routes.openapi import Document
@@ -162,9 +162,8 @@ def _split(split: Any, validator: Validator, max_rows: int) -> Columns:
     if names == validator.names:
         return validator.lists(data)
     if not validator.known.issuperset(names):
-        expected = f"one of {', '.join(validator.names)}"
-        unknown = (name for name in names if name not in validator.known)
-        raise bad("the model has no such columns", *some(fault(name, expected, field="columns") for name in unknown))
+        expected, unknown = no_such(validator.names), (name for name in names if name not in validator.known)
+        raise bad("the model has no such columns", *some(fault("a column", expected, field=name) for name in unknown))
     check_widths(data, names)
     return validator.rows([dict(zip(names, row, strict=True)) for row in data])
 

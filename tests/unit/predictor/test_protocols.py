@@ -268,6 +268,12 @@ async def test_a_header_length_that_cannot_be(predictor: Predictor, tmp_path: Pa
         (b'{"dataframe_split": {"columns": ["x"]}}', "application/json", 422, "an object with columns and data"),
         (b'{"dataframe_split": {"columns": [1], "data": [[1]]}}', "application/json", 422, "different names"),
         (b'{"dataframe_split": {"columns": ["x"], "data": [[1, 2]]}}', "application/json", 422, "a list of 1 values"),
+        (
+            b'{"dataframe_split": {"columns": ["z"], "data": [[1]]}}',
+            "application/json",
+            422,
+            "no such field; the model",
+        ),
         (b"x\n", "text/csv", 422, "no rows"),
         (b"x\n" * 67, "text/csv", 422, "at most 65 rows in one request"),
         (b"", "text/csv", 400, "a header"),
