@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from shared.events import (
     RunFinished,
     parse,
 )
+from shared.patience import patiently
 from shared.versions import TAG_REQUEST
 from tests.chaos.evidence import (
     Captured,
@@ -95,7 +97,11 @@ async def from_streams(evidence: Evidence, js: JetStreamContext) -> Evidence:
 
 
 async def stored(js: JetStreamContext, stream: Stream, subjects: list[str]) -> list[Stored]:
-    """Return every event of a stream on some subjects."""
+    """Return every event of a stream on some subjects; a cluster may have to agree first on who answers."""
+    return await patiently(partial(_stored, js, stream, subjects), f"{stream} could not be read")
+
+
+async def _stored(js: JetStreamContext, stream: Stream, subjects: list[str]) -> list[Stored]:
     config = ConsumerConfig(
         deliver_policy=DeliverPolicy.ALL,
         filter_subjects=subjects,
