@@ -29,20 +29,34 @@ ARRIVALS: dict[str, Callable[[float, float], Iterator[float]]] = {"random": at_r
 
 
 class Pace:
-    """Requests that become due at given times."""
+    """Requests that become due at given times.
 
-    def __init__(self, times: Iterator[float]) -> None:
+    Who looks late finds several due at once. At random that happens anyway; those at equal distances are to be due
+    `one_by_one`, for a burst would be the fault of who asks: all that come then are as much later.
+    """
+
+    def __init__(self, times: Iterator[float], *, one_by_one: bool) -> None:
         self._times = times
+        self._one_by_one = one_by_one
+        self._late = 0.0
         self._next = next(times)
 
     def due(self, now: float) -> int:
         """Return how many have become due since this was asked last."""
         count = 0
-        while self._next <= now:
+        while self._next + self._late <= now:
+            was_due = self._next + self._late
             self._next = next(self._times)
             count += 1
+            if self._one_by_one and self._next + self._late <= now:
+                self._late += now - was_due
         return count
 
     def wait(self, now: float) -> float:
         """Return how many seconds it is until the next one becomes due."""
-        return max(0.0, self._next - now)
+        return max(0.0, self._next + self._late - now)
+
+
+def paced(arrivals: str, rate: float, begins: float) -> Pace:
+    """Return so many requests a second, from a time on, that arrive in one of the ways of `ARRIVALS`."""
+    return Pace(ARRIVALS[arrivals](rate, begins), one_by_one=arrivals == "even")

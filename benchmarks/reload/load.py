@@ -26,7 +26,7 @@ import numpy as np
 import orjson
 
 from benchmarks.connection import Answered, Connection, Outcome
-from benchmarks.reload.arrivals import ARRIVALS, Pace
+from benchmarks.reload.arrivals import Pace, paced
 from benchmarks.serving.dialects import DIALECTS
 from benchmarks.serving.load import CLOSE
 
@@ -142,8 +142,7 @@ def run(task: Task, until: int) -> Found:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     with punctual():
-        pace = Pace(ARRIVALS[task.arrivals](task.rate, time.monotonic()))
-        left = Load(connections).run(pace, until)
+        left = Load(connections).run(paced(task.arrivals, task.rate, time.monotonic()), until)
     for connection in connections:
         connection.socket.close()
     found = check(task, outcome, known["answers"])

@@ -70,7 +70,7 @@ def flooded(system: str, two: Two, port: int, seconds: float) -> float:
 
     Of the same few again and again, which come from the processor's caches, more are.
     """
-    with loading(system, two, port, most(system, two, port), "even") as load:
+    with loading(system, two, port, most(system, two, port), "random") as load:
         time.sleep(seconds)
         answered, _ = load.end()
     due = answered[:, 0]

@@ -32,6 +32,7 @@ from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import ForbiddenError, UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
+from shared.memory import settle
 from shared.service import document_publishes, end_on_failure, make_broker, start_broker, stop_broker
 from shared.streams import prepare
 from shared.tasks import end, together
@@ -153,9 +154,7 @@ class Worker:
 
 
 def _say_ready(seat: seats.Seat) -> None:
-    """Leave what is loaded by now out of garbage collections: to look at it holds up requests for 30 ms."""
     if not seat.ready:
-        gc.collect()
-        gc.freeze()
+        settle()
         gc.set_threshold(YOUNG)
         seat.say_ready()

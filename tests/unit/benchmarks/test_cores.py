@@ -52,3 +52,15 @@ def test_where_it_may_not_be_asked_for_they_sleep(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(cores, "LATENCY", tmp_path / "no folder" / "latency")
     with cores.awake() as done:
         assert done == "idle cores free to sleep"
+
+
+def test_the_server_has_the_core_that_devices_interrupt_least() -> None:
+    table = """\
+           CPU0       CPU1       CPU2
+ 26:          0          4          0  IO-APIC   4-edge      ttyS0
+ 36:         70         10          0 PCI-MSIX-0000:00:02.0   1-edge      disk
+ 41:          0          0         50 PCI-MSIX-0000:00:04.0   1-edge      net
+LOC:          0     100000          0   Local timer interrupts
+ERR:          0
+"""
+    assert cores.by_interrupts(table) == [1, 2, 0]

@@ -40,3 +40,8 @@ def test_a_foreseen_error_is_said_in_one_sentence() -> None:
 @pytest.mark.parametrize("error", ["KeyError('x')", "RuntimeError('who knows')"])
 def test_an_unforeseen_one_comes_with_its_traceback(error: str) -> None:
     assert "Traceback" in start(error)
+
+
+def test_what_was_imported_is_left_out_of_garbage_collections() -> None:
+    said = start("""TablesError(f'settled: {__import__("gc").get_freeze_count() > 10_000}')""")
+    assert "settled: True" in said
