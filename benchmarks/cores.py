@@ -14,20 +14,29 @@ LATENCY = Path("/dev/cpu_dma_latency")  # the kernel's: microseconds that a core
 UNBOUND = Path("/sys/devices/virtual/workqueue/cpumask")  # where the kernel does work that is bound to no core
 
 
-def by_interrupts(table: str) -> list[int]:
-    """Return the cores of `/proc/interrupts`, those first that devices interrupt least.
+def by_interrupts(table: str, allowed: set[int]) -> list[int]:
+    """Return the allowed cores of `/proc/interrupts`, those first that devices interrupt least.
 
     What a database writes interrupts the core that the kernel chose for the disk when the machine started, and which
     often cannot be changed.
     """
     head, *lines = table.splitlines()
     cores = [int(name.removeprefix("CPU")) for name in head.split()]
-    devices = [line.split()[1 : len(cores) + 1] for line in lines if line.split(":")[0].strip().isdigit()]
-    counts = {core: sum(int(device[place]) for device in devices) for place, core in enumerate(cores)}
-    return sorted(cores, key=lambda core: counts[core])
+    devices = [line.split() for line in lines if line.split(":")[0].strip().isdigit() and "timer" not in line]
+    counts = {core: sum(int(device[place]) for device in devices) for place, core in enumerate(cores, start=1)}
+    return sorted(allowed & counts.keys(), key=lambda core: counts[core])
 
 
-SERVER_CORE, *_, LOAD_CORE = by_interrupts(INTERRUPTS.read_text())
+def chosen() -> tuple[int, int]:
+    """Return the server's core and the load's; without two, they share one."""
+    allowed = os.sched_getaffinity(0)
+    with suppress(OSError):
+        found = by_interrupts(INTERRUPTS.read_text(), allowed)
+        return found[0], found[-1]
+    return min(allowed), max(allowed)
+
+
+SERVER_CORE, LOAD_CORE = chosen()
 
 
 @contextmanager
@@ -41,7 +50,7 @@ def cleared(core: int = SERVER_CORE) -> Iterator[str]:
     try:
         moved = [_place(thread, cores - {core}) for thread, cores in allowed.items()]
         _bind(mask & ~(1 << core))
-        yield f"{sum(moved)} of the kernel's {len(moved)} threads kept off the server's core"
+        yield f"{sum(moved)} of the kernel's {len(moved)} threads kept off core {core}, the server's"
     finally:
         _bind(mask)
         for thread, cores in allowed.items():

@@ -3,10 +3,11 @@
 import gc
 
 
-def settle() -> None:
-    """Leave what is there by now out of garbage collections: to look at all that was imported takes 30 to 160 ms.
+def exempt_loaded() -> None:
+    """Leave what is loaded by now out of garbage collections.
 
-    Until it ends nothing else runs, and it would come at any time, also while a promotion is on its way.
+    One of all that a promoter imports, 240,000 objects, takes up to 160 ms, of a predictor's 30. Nothing else runs
+    until it ends, and it would come at any time, also while a promotion is on its way.
     """
     gc.collect()
     gc.freeze()

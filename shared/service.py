@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from shared.denials import Denials
 from shared.errors import BatonError
 from shared.event import Event
-from shared.memory import settle
+from shared.memory import exempt_loaded
 from shared.settings import ServiceSettings
 from shared.telemetry import logger
 from shared.tls import nats_context
@@ -112,6 +112,6 @@ class PlainStart:
 
 
 def serve(app: Any, settings: ServiceSettings, port: int) -> None:
-    """Run an ASGI application until SIGTERM or SIGINT."""
-    settle()
+    """Run an ASGI application until SIGTERM or SIGINT; what is loaded by now is exempt from garbage collections."""
+    exempt_loaded()
     uvicorn.run(PlainStart(app), host=settings.host, port=port, log_config=None, access_log=False)

@@ -16,8 +16,9 @@ of which the predictor hears nothing. `p99_ratio` compares with no promotion at 
 for versions that are promoted again. Both registries run all the time.
 
 A shared machine pauses several times a second, for milliseconds at times. So a promotion, one elsewhere and none take
-turns of less than half a second, and each p99 is the median of those of the turns, for a pause spoils a turn or two.
-A delay is from within the commit, so that the disk is part of it; where that pauses, too, `--folder` takes another.
+turns, of half a second where nothing is uploaded, and each p99 is the median of those of the turns; `slow` are the
+shares of turns beyond the bound. A delay is from within the commit, so that the disk, which pauses, too, is part of it:
+`--folder` puts the data elsewhere.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown. Fails where a request failed, an
 answer was not of the version that it names, or a figure of versions that are promoted again is beyond its bound.
 """
@@ -26,11 +27,9 @@ import argparse
 import asyncio
 import json
 import tempfile
-import time
-from collections.abc import Awaitable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -41,32 +40,24 @@ from benchmarks.reload.arrivals import ARRIVALS
 from benchmarks.reload.loading import ROWS, capacity, loading
 from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
 from benchmarks.reload.stack import Elsewhere, Promotions, Registry, Servers, elsewhere, promotions, registry, servers
+from benchmarks.reload.turns import Turns, p99_ms, slow, take_turns
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
-from shared.memory import settle
+from shared.memory import exempt_loaded
 
-PAUSE_S = 0.25
-BOUNDS = {"p99_ratio": 1.3, "delay_p50_ms": 10.0, "delay_p99_ms": 50.0}  # of versions that are promoted again
+RATIO = 1.3  # at most, of p99 during promotions to p99 without, of versions that are promoted again
+DELAY_MS = {"delay_p50_ms": 10.0, "delay_p99_ms": 50.0}  # at most, of all, for all are prefetched
 PEER = 0.2  # of the promotions
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
-
-Span = tuple[float, float]
-
-
-@dataclass
-class Turns:
-    """When a promotion went on, here or elsewhere, or none did, by `time.monotonic`; delays of the workers in ms."""
-
-    here: list[Span] = field(default_factory=list)
-    elsewhere: list[Span] = field(default_factory=list)
-    quiet: list[Span] = field(default_factory=list)
-    delays_ms: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: the server of a model at a port, what promotes there, and what, if anything, elsewhere."""
+    """What is measured: the server of a model at a port, what promotes there, and what, if anything, elsewhere.
+
+    `rate` is how many requests it is asked per second.
+    """
 
     system: str
     two: Two
@@ -75,73 +66,58 @@ class Subject:
     port: int
     process: psutil.Process
     workers: int
+    rate: float = 0.0
 
 
-async def series(kind: str, of: Subject, count: int) -> Turns:
-    """Promote so often, each time here, then elsewhere, then nothing for as long.
+async def series(kind: str, of: Subject, count: int) -> tuple[Turns, list[float]]:
+    """Promote so often, by turns with as many elsewhere and none; return the turns and the workers' delays in ms.
 
     What `fresh` needs besides promotions, as uploads, is not done elsewhere, so that there is nothing to compare with.
     """
-    turns, made = Turns(), of.made
+    delays_ms, made = [], of.made
     known = [await made.register(), await made.register()] if kind == "again" else []
 
     async def promote(number: int) -> None:
         version = known[number % 2] if known else await made.register()
-        turns.delays_ms += await made.promote(version)
+        delays_ms.extend(await made.promote(version))
 
-    for number in range(count):
-        began, ended = await turn(promote(number))
-        turns.here.append((began, ended))
-        if of.other is not None and known:
-            turns.elsewhere.append(await turn(of.other.promote(), ended - began))
-        turns.quiet.append(await turn(asyncio.sleep(0), ended - began))
-    return turns
+    return await take_turns(count, promote, of.other.promote if of.other and known else None), delays_ms
 
 
-async def turn(work: Awaitable[None], seconds: float = 0.0) -> Span:
-    """Await some work and a pause, for so long at least; return when that began and ended."""
-    began = time.monotonic()
-    await work
-    await asyncio.sleep(max(PAUSE_S, began + seconds - time.monotonic()))
-    return began, time.monotonic()
-
-
-def row(of: Subject, kind: str, arrivals: str, turns: Turns, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
-    """Return a line of results."""
+def figures(turns: Turns, delays_ms: list[float], answered: np.ndarray) -> Row:
+    """Return what a line says of latencies and delays; `slow` is the share of turns beyond the bound of the ratio."""
     during, without = p99_ms(answered, turns.here), p99_ms(answered, turns.quiet)
     others = p99_ms(answered, turns.elsewhere) if turns.elsewhere else None
+    limit_ms = RATIO * without
+    return {
+        "p99_ms_without": round(without, 3),
+        "p99_ms_elsewhere": others and round(others, 3),
+        "p99_ms_during": round(during, 3),
+        "p99_ratio": round(during / without, 2),
+        "p99_ratio_elsewhere": others and round(during / others, 2),
+        "slow_without": round(slow(answered, turns.quiet, limit_ms), 2),
+        "slow_elsewhere": round(slow(answered, turns.elsewhere, limit_ms), 2) if turns.elsewhere else None,
+        "slow_during": round(slow(answered, turns.here, limit_ms), 2),
+        "delay_p50_ms": round(float(np.percentile(delays_ms, 50)), 1),
+        "delay_p99_ms": round(float(np.percentile(delays_ms, 99)), 1),
+    }
+
+
+def row(of: Subject, kind: str, arrivals: str, *, answered: np.ndarray, wrong: dict[str, Any]) -> Row:
+    """Return what a line says of what was asked."""
     return {
         "system": of.system,
         "model": of.two.name,
         "workers": of.workers,
         "arrivals": arrivals,
         "bundles": kind,
-        "promotions": len(turns.here),
         "rows": ROWS[of.two.name],
+        "rps_asked": round(of.rate),
         "rps": round(len(answered) / (answered[-1, 0] - answered[0, 0])),
         "requests": len(answered),
         "failed": wrong["failures"],
         "mismatched": wrong["mismatches"],
-        "p99_ms_without": round(without, 3),
-        "p99_ms_elsewhere": others and round(others, 3),
-        "p99_ms_during": round(during, 3),
-        "p99_ratio": round(during / without, 2),
-        "p99_ratio_elsewhere": others and round(during / others, 2),
-        "delay_p50_ms": round(float(np.percentile(turns.delays_ms, 50)), 1),
-        "delay_p99_ms": round(float(np.percentile(turns.delays_ms, 99)), 1),
     }
-
-
-def p99_ms(answered: np.ndarray, spans: list[Span]) -> float:
-    """Return the median over spans of time."""
-    return median(p99s_ms(answered, spans))
-
-
-def p99s_ms(answered: np.ndarray, spans: list[Span]) -> list[float]:
-    """Return, for each span of time, the 99th percentile in ms of the requests that were due in it."""
-    due, latencies = answered[:, 0], answered[:, 1]
-    inside = [latencies[(due >= began) & (due < ended)] for began, ended in spans]
-    return [float(np.percentile(found, 99)) * 1e3 for found in inside if len(found)]
 
 
 async def of_baton(stack: Servers, other: Registry, two: Two, asked: argparse.Namespace) -> list[Row]:
@@ -163,12 +139,13 @@ async def of_mlserver(two: Two, asked: argparse.Namespace) -> list[Row]:
 async def measure(of: Subject, asked: argparse.Namespace) -> list[Row]:
     """Return a line for each series."""
     rows = []
-    rate = asked.share * await asyncio.to_thread(capacity, of.system, of.two, of.port, of.process)
+    of = replace(of, rate=asked.share * await asyncio.to_thread(capacity, of.system, of.two, of.port, of.process))
     for arrivals, kind, count in cases(of, asked):
-        with loading(of.system, of.two, of.port, rate, arrivals) as load:
-            turns = await series(kind, of, count)
+        with loading(of.system, of.two, of.port, of.rate, arrivals) as load:
+            turns, delays_ms = await series(kind, of, count)
             answered, wrong = await asyncio.to_thread(load.end)
-        rows.append(row(of, kind, arrivals, turns, answered=answered, wrong=wrong))
+        asked_for = row(of, kind, arrivals, answered=answered, wrong=wrong)
+        rows.append(asked_for | {"promotions": len(turns.here)} | figures(turns, delays_ms, answered))
         print(json.dumps(rows[-1] | {"wrong": wrong["failed"] + wrong["mismatched"]}), flush=True)
     return rows
 
@@ -201,7 +178,7 @@ def main() -> None:
     asked, report = parser.parse_args(), Report()
     with tempfile.TemporaryDirectory(prefix="baton-bench-", dir=asked.folder) as name, cleared() as moved:
         models = [make(model, Path(name) / model) for model in asked.models]
-        settle()  # as a promoter's own process does: these run in this one
+        exempt_loaded()  # as a promoter's own process does: these run in this one
         for workers in asked.workers if "baton" in asked.systems else ():
             folder = Path(name) / f"workers-{workers}"
             with registry(folder / "elsewhere", asked.sync) as other, servers(folder, asked.sync, workers) as stack:
@@ -211,7 +188,9 @@ def main() -> None:
             for two in models:
                 report.reload += asyncio.run(of_mlserver(two, asked))
     report.machine = machine()
-    report.conditions = {"reload": f"{moved}, databases in {asked.folder}"}
+    report.conditions = {
+        "reload": f"{moved}, {asked.share:.0%} of the capacity, data in {asked.folder}, sync {asked.sync}"
+    }
     write(report)
     if found := faults(report.reload):
         raise SystemExit("\n".join(found))
@@ -224,8 +203,9 @@ def faults(rows: list[Row]) -> list[str]:
         line = "{system}, {model}, workers: {workers}, arrivals: {arrivals}, bundles: {bundles}: ".format(**each)
         if each["system"] == "baton" and (each["failed"] or each["mismatched"]):
             found.append(line + "requests failed, or answers were not of the version that they name")
-        if each["system"] == "baton" and each["bundles"] == "again":
-            beyond = {name: bound for name, bound in BOUNDS.items() if each[name] > bound}
+        if each["system"] == "baton":
+            bounds = DELAY_MS | ({"p99_ratio": RATIO} if each["bundles"] == "again" else {})
+            beyond = {name: bound for name, bound in bounds.items() if each[name] > bound}
             found += [line + f"{name} is {each[name]}, beyond {bound}" for name, bound in beyond.items()]
     return found
 

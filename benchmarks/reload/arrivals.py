@@ -25,14 +25,18 @@ def evenly(rate: float, begins: float) -> Iterator[float]:
         yield begins + count / rate
 
 
-ARRIVALS: dict[str, Callable[[float, float], Iterator[float]]] = {"random": at_random, "even": evenly}
+# How they arrive, and whether only one by one.
+ARRIVALS: dict[str, tuple[Callable[[float, float], Iterator[float]], bool]] = {
+    "random": (at_random, False),
+    "even": (evenly, True),
+}
 
 
 class Pace:
     """Requests that become due at given times.
 
-    Who looks late finds several due at once. At random that happens anyway; those at equal distances are to be due
-    `one_by_one`, for a burst would be the fault of who asks: all that come then are as much later.
+    Who looks late finds several due at once. At random that happens anyway; of those at equal distances it would make a
+    burst, which is the fault of who asks. `one_by_one`, what comes after is as much later, and so many fewer are sent.
     """
 
     def __init__(self, times: Iterator[float], *, one_by_one: bool) -> None:
@@ -59,4 +63,5 @@ class Pace:
 
 def paced(arrivals: str, rate: float, begins: float) -> Pace:
     """Return so many requests a second, from a time on, that arrive in one of the ways of `ARRIVALS`."""
-    return Pace(ARRIVALS[arrivals](rate, begins), one_by_one=arrivals == "even")
+    times, one_by_one = ARRIVALS[arrivals]
+    return Pace(times(rate, begins), one_by_one=one_by_one)

@@ -1,9 +1,9 @@
-"""Steady load, a process of its own: requests at times of their own, whatever becomes of those before (an open loop).
+"""Steady load, a process of its own: requests when they are due, whatever becomes of those before (an open loop).
 
     python -m benchmarks.reload.load '{"system": "baton", "port": 8000, "model": "m", "rate": 4000, ...}'
 
-Says `ready`, asks until its input ends, then writes an array of shape (requests, 2) to `into`: when each was due, by
-`time.monotonic`, and how many seconds its answer took from then on; and prints one JSON object.
+Says `ready`, asks until its input ends, then writes an array of shape (requests, 2) to `into`: when each was
+found to be due, by `time.monotonic`, and how many seconds its answer took from then on; and prints one JSON object.
 
 It looks at no answer before the load has ended. An answer is wrong if it is not what the version that it names answers.
 """
@@ -154,7 +154,7 @@ def run(task: Task, until: int) -> Found:
 def punctual() -> Iterator[None]:
     """Run before the registry, which shares the core, whenever a request is due; there is time left between them.
 
-    Otherwise requests would be late by as long as PostgreSQL works, and then come all at once. Only where it may be so.
+    Otherwise requests would be late by as long as PostgreSQL works. Only where it may be so.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))

@@ -85,7 +85,7 @@ def capacity(system: str, two: Two, port: int, server: psutil.Process, seconds: 
     makes each request cost more.
     """
     answered = flooded(system, two, port, seconds)
-    with loading(system, two, port, answered / 2, "even") as load:
+    with loading(system, two, port, answered / 2, "random") as load:
         time.sleep(seconds / 4)
         before, began = busy_s(server), time.monotonic()
         time.sleep(seconds)

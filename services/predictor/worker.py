@@ -32,7 +32,7 @@ from shared.bus import NatsBus
 from shared.consumers import caught_up, keep_alive
 from shared.errors import ForbiddenError, UnreachableError
 from shared.events import ModelRejected, ModelServing, PredictorAlive
-from shared.memory import settle
+from shared.memory import exempt_loaded
 from shared.service import document_publishes, end_on_failure, make_broker, start_broker, stop_broker
 from shared.streams import prepare
 from shared.tasks import end, together
@@ -155,6 +155,6 @@ class Worker:
 
 def _say_ready(seat: seats.Seat) -> None:
     if not seat.ready:
-        settle()
+        exempt_loaded()
         gc.set_threshold(YOUNG)
         seat.say_ready()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -34,7 +35,7 @@ def task(folder: Path, port: int) -> Task:
 
 
 @asynccontextmanager
-async def server(answer: Answer, until: int) -> AsyncIterator[int]:
+async def server(answer: Answer, until: int, enough: int) -> AsyncIterator[int]:
     """Answer the nth request as a function says, by nothing if that is empty; end the load when it was asked enough."""
     count = 0
 
@@ -44,7 +45,7 @@ async def server(answer: Answer, until: int) -> AsyncIterator[int]:
             while head := (await reader.readuntil(b"\r\n\r\n")).lower():
                 await reader.readexactly(int(head.partition(b"content-length:")[2].partition(b"\r\n")[0]))
                 content, count = answer(count), count + 1
-                if count == ENOUGH:
+                if count == enough:
                     os.write(until, b"\n")
                 if not content:
                     break
@@ -62,11 +63,11 @@ async def server(answer: Answer, until: int) -> AsyncIterator[int]:
         await listening.wait_closed()
 
 
-async def asked(folder: Path, answer: Answer) -> Found:
+async def asked(folder: Path, answer: Answer, enough: int = ENOUGH) -> Found:
     """Ask until the server has been asked enough."""
     read, write = os.pipe()
     try:
-        async with server(answer, write) as port, asyncio.timeout(20):
+        async with server(answer, write, enough) as port, asyncio.timeout(20):
             return await asyncio.to_thread(run, task(folder, port), read)
     finally:
         os.close(read)
@@ -84,6 +85,19 @@ async def test_another_version_s_answer_is_a_mismatch(tmp_path: Path) -> None:
     found = await asked(tmp_path, lambda count: said("7", 0.25 if count == 3 else 0.75))
     assert len(found.mismatched) == 1
     assert found.failed == []
+
+
+async def test_requests_that_wait_for_a_server_count_from_when_they_were_due(tmp_path: Path) -> None:
+    """Coordinated omission would be to ask fewer while the server hangs."""
+
+    def hang_once(number: int) -> bytes:
+        if number == 4:
+            time.sleep(0.2)  # the whole server; the load runs in a thread
+        return said("7", 0.75)
+
+    found = await asked(tmp_path, hang_once, enough=400)
+    late = [latency for _, latency in found.answered if latency > 0.05]
+    assert len(late) > 100  # of 200 that are due meanwhile, over two connections
 
 
 @pytest.mark.parametrize("status", [b"503 Service Unavailable", b"404 Not Found"])

@@ -8,84 +8,64 @@ from unittest.mock import AsyncMock, Mock
 import numpy as np
 import pytest
 
-from benchmarks.reload import __main__ as reload
-from benchmarks.reload.__main__ import BOUNDS, Subject, Turns, cases, faults, p99_ms, p99s_ms, row, series
+from benchmarks.reload import turns as module
+from benchmarks.reload.__main__ import DELAY_MS, RATIO, Subject, cases, faults, figures, row, series
+from benchmarks.reload.turns import Turns
 from benchmarks.reload.versions import Two
+from tests.unit.benchmarks.reload.test_turns import steady
 
-FOREST = Two("forest", Path(), [], [])
-SUBJECT = Subject("baton", FOREST, made=Mock(), other=None, port=0, process=Mock(), workers=2)
-SPANS = [(0.0, 10.0), (20.0, 30.0)]
-
-
-def steady(latency_s: float, begins: float) -> np.ndarray:
-    """Return a request every tenth of a second, for ten seconds."""
-    due = begins + np.arange(100) / 10
-    return np.column_stack([due, np.full(100, latency_s)])
+SUBJECT = Subject(
+    "baton", Two("forest", Path(), [], []), made=Mock(), other=None, port=0, process=Mock(), workers=2, rate=12.4
+)
+WRONG = {"failures": 3, "mismatches": 0}
 
 
-def test_each_turn_has_its_own_p99() -> None:
-    answered = np.concatenate([steady(0.001, 0), steady(0.5, 10), steady(0.003, 20)])
-    assert p99s_ms(answered, SPANS) == pytest.approx([1.0, 3.0])
-
-
-def test_a_turn_without_answers_says_nothing() -> None:
-    assert p99s_ms(steady(0.002, 20), SPANS) == pytest.approx([2.0])
-
-
-def test_one_spoilt_turn_does_not_spoil_the_others() -> None:
-    answered = np.concatenate([steady(0.001, 0), steady(0.5, 10), steady(0.002, 20)])
-    assert p99_ms(answered, [(0.0, 10.0), (10.0, 20.0), (20.0, 30.0)]) == pytest.approx(2.0)
-
-
-def test_a_line_compares_times_with_promotions_to_those_with_none_and_with_some_elsewhere() -> None:
+def test_a_line_compares_turns_with_a_promotion_to_those_with_none_and_with_one_elsewhere() -> None:
     answered = np.concatenate([steady(0.003, 0), steady(0.002, 10), steady(0.001, 20)])
-    turns = Turns([(0.0, 10.0)], [(10.0, 20.0)], [(20.0, 30.0)], delays_ms=[5.0, 7.0, 9.0, 11.0])
-    wrong = {"failures": 3, "mismatches": 0}
-    found = row(SUBJECT, "again", "even", turns, answered=answered, wrong=wrong)
-    assert (found["system"], found["promotions"], found["failed"], found["mismatched"]) == ("baton", 1, 3, 0)
-    assert (found["workers"], found["arrivals"], found["bundles"]) == (2, "even", "again")
+    found = figures(Turns([(0.0, 10.0)], [(10.0, 20.0)], [(20.0, 30.0)]), [5.0, 7.0, 9.0, 11.0], answered)
     assert (found["p99_ms_during"], found["p99_ms_without"], found["p99_ratio"]) == (3.0, 1.0, 3.0)
     assert (found["p99_ms_elsewhere"], found["p99_ratio_elsewhere"]) == (2.0, 1.5)
-    assert (found["requests"], found["delay_p50_ms"]) == (300, 8.0)
+    assert (found["slow_without"], found["slow_elsewhere"], found["slow_during"]) == (0.0, 1.0, 1.0)
+    assert found["delay_p50_ms"] == 8.0
 
 
-def test_a_line_of_a_system_without_a_registry_compares_to_nothing_elsewhere() -> None:
+def test_a_system_without_a_registry_compares_to_nothing_elsewhere() -> None:
     answered = np.concatenate([steady(0.002, 0), steady(0.001, 20)])
-    turns = Turns([(0.0, 10.0)], [], [(20.0, 30.0)], delays_ms=[5.0])
-    found = row(SUBJECT, "again", "even", turns, answered=answered, wrong={"failures": 0, "mismatches": 0})
+    found = figures(Turns([(0.0, 10.0)], [], [(20.0, 30.0)]), [5.0], answered)
     assert (found["p99_ratio"], found["p99_ms_elsewhere"], found["p99_ratio_elsewhere"]) == (2.0, None, None)
+    assert found["slow_elsewhere"] is None
 
 
-async def test_promotions_here_elsewhere_and_none_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reload, "PAUSE_S", 0.001)
+def test_a_line_says_what_was_asked_of_whom() -> None:
+    found = row(SUBJECT, "again", "even", answered=steady(0.001, 0), wrong=WRONG)
+    assert (found["system"], found["workers"], found["arrivals"], found["bundles"]) == ("baton", 2, "even", "again")
+    assert (found["rps_asked"], found["rps"], found["requests"]) == (12, 10, 100)
+    assert (found["failed"], found["mismatched"]) == (3, 0)
+
+
+async def test_two_versions_are_promoted_by_turns_and_as_often_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAUSE_S", 0.001)
     made, other = AsyncMock(), AsyncMock()
     made.register.side_effect = ["2", "3"]
     made.promote.return_value = [4.0]
-    turns = await series("again", replace(SUBJECT, made=made, other=other), 3)
+    turns, delays_ms = await series("again", replace(SUBJECT, made=made, other=other), 3)
     assert [call.args for call in made.promote.call_args_list] == [("2",), ("3",), ("2",)]
-    assert other.promote.call_count == 3
-    assert turns.delays_ms == [4.0] * 3
-    rounds = [*zip(turns.here, turns.elsewhere, turns.quiet, strict=True)]
-    assert len(rounds) == 3
-    moments = [moment for each in rounds for span in each for moment in span]
-    assert moments == sorted(moments)  # no two at once
-    for (began, ended), elsewhere, (quiet_from, quiet_to) in rounds:
-        assert elsewhere[1] - elsewhere[0] >= (ended - began) * 0.99
-        assert quiet_to - quiet_from >= (ended - began) * 0.99
+    assert (other.promote.call_count, delays_ms) == (3, [4.0] * 3)
+    assert len(turns.here) == len(turns.elsewhere) == 3
 
 
 async def test_what_is_promoted_fresh_has_no_like_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reload, "PAUSE_S", 0.001)
+    monkeypatch.setattr(module, "PAUSE_S", 0.001)
     made, other = AsyncMock(), AsyncMock()
     made.register.side_effect = ["2", "3", "4"]
     made.promote.return_value = [4.0]
-    turns = await series("fresh", replace(SUBJECT, made=made, other=other), 3)
+    turns, _ = await series("fresh", replace(SUBJECT, made=made, other=other), 3)
     assert [call.args for call in made.promote.call_args_list] == [("2",), ("3",), ("4",)]
     assert (other.promote.call_count, turns.elsewhere) == (0, [])
 
 
 LINE = {"system": "baton", "model": "forest", "workers": 1, "arrivals": "even", "bundles": "again"}
-FINE = {"failed": 0, "mismatched": 0, **BOUNDS}
+FINE = {"failed": 0, "mismatched": 0, "p99_ratio": RATIO, **DELAY_MS}
 
 
 @pytest.mark.parametrize(
@@ -96,6 +76,7 @@ FINE = {"failed": 0, "mismatched": 0, **BOUNDS}
         ({"delay_p50_ms": 10.1}, "delay_p50_ms is 10.1, beyond 10.0"),
         ({"delay_p99_ms": 50.1}, "delay_p99_ms is 50.1, beyond 50.0"),
         ({"p99_ratio": 2.0, "bundles": "fresh"}, None),
+        ({"delay_p99_ms": 51.0, "bundles": "fresh"}, "delay_p99_ms is 51.0, beyond 50.0"),
         ({"failed": 1, "bundles": "fresh"}, "requests failed"),
         ({"mismatched": 1}, "answers were not of the version that they name"),
         ({"p99_ratio": 9.0, "failed": 1, "system": "mlserver"}, None),
