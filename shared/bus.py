@@ -5,6 +5,7 @@
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,12 @@ EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 # JetStream's error codes for an expectation that does not hold, the second where another message is on its way.
 WRONG_LAST_SEQUENCE = {10071, 10164}
 DOWNLOAD_DEADLINE_S = 300.0
+
+Pause = Callable[[], Awaitable[None]]
+
+
+async def no_pause() -> None:
+    """Go on at once."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,7 @@ class Bus(Protocol):
         event_id: str | None = None,
         expected_last: int | None = None,
         again: bool = False,
+        pause: Pause = no_pause,
     ) -> Published:
         """Store an event once per `event_id`.
 
@@ -82,6 +90,8 @@ class Bus(Protocol):
 
         Ids are remembered for an hour or so. Who takes over from somebody that may have published longer ago says
         `again`: then the event is looked for in the stream first.
+
+        `pause` is awaited between what it takes to make a message and what it takes to send one.
         """
 
     async def last(self, kind: type[Event], model: str) -> tuple[int, Event] | None:
@@ -170,12 +180,14 @@ class NatsBus:
         event_id: str | None = None,
         expected_last: int | None = None,
         again: bool = False,
+        pause: Pause = no_pause,
     ) -> Published:
         """Store an event; a publish that times out is repeated under the same id until it is acknowledged."""
         headers = cloudevents.headers(event.type, source=self._source, model=model, event_id=event_id)
         if expected_last is not None:
             headers[EXPECTED_LAST] = str(expected_last)
         subject, body = event.subject(model), event.model_dump_json().encode()
+        await pause()
         if event.stream is None:
             await self.client.publish(subject, body, headers=headers)
             return Published(0, duplicate=False)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from shared import cloudevents
-from shared.bus import Published, RequestState, object_name
+from shared.bus import Pause, Published, RequestState, no_pause, object_name
 from shared.errors import BundleError, PromotionConflictError
 from shared.event import Event
 from shared.events import BundleRef, parse
@@ -30,8 +30,10 @@ class InMemoryBus:
         event_id: str | None = None,
         expected_last: int | None = None,
         again: bool = False,
+        pause: Pause = no_pause,
     ) -> Published:
         """Store an event once per `event_id`; as with JetStream, the expectation is checked before duplicates are."""
+        await pause()
         if event.stream is None:
             self.core.append((model, event))
             return Published(0, duplicate=False)

@@ -143,11 +143,14 @@ class Cache:
         path = self._pointer(model)
         with path.with_suffix(".lock").open("ab", buffering=0) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            pause()
             for _, known in _read(path):
                 if known.ledger == change.ledger and known.generation >= change.generation:
                     return
             pause()
-            written = _written(path, Pointer(subject=change.subject(model), event=change.model_dump(mode="json")))
+            pointer = Pointer(subject=change.subject(model), event=change.model_dump(mode="json"))
+            pause()
+            written = _written(path, pointer)
             pause()
             written.replace(path)
 

@@ -13,6 +13,11 @@ REST_S = 0.02  # whom a step held up is answered by then, even where requests le
 MANY_S = 0.02  # what comes so soon after the last message is one of many, as at a start
 
 
+async def rest() -> None:
+    """Rest before a step."""
+    await asyncio.sleep(REST_S)
+
+
 class Pace:
     """Tells messages that come by themselves from those that come one right after the other."""
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from nats.errors import Error as NatsError
 
-from services.predictor.courtesy import REST_S
+from services.predictor.courtesy import REST_S, rest
 from services.predictor.meters import Meters
 from services.predictor.settings import PredictorSettings
 from services.predictor.slot import Champion
-from shared.bus import Bus
+from shared.bus import Bus, no_pause
 from shared.errors import BatonError, BundleError
 from shared.events import ModelPromoted, ModelRejected, ModelServing, ModelWithdrawn
 from shared.telemetry import logger
@@ -71,10 +71,10 @@ class Reporter:
         while True:
             is_one_of_many = not self._queue.empty()
             model, report = await self._queue.get()
-            if not is_one_of_many:
-                await asyncio.sleep(REST_S)
+            pause = no_pause if is_one_of_many else rest
+            await pause()
             try:
-                await self._bus.publish(report, model, event_id=self._event_id(model, report))
+                await self._bus.publish(report, model, event_id=self._event_id(model, report), pause=pause)
             except (BatonError, NatsError) as error:
                 log.warning("report given up", type=report.type, model=model, error=str(error))
 
