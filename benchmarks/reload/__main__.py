@@ -16,11 +16,11 @@ of which the predictor hears nothing. `p99_ratio` compares with no promotion at 
 for versions that are promoted again. Both registries run all the time.
 
 A shared machine pauses several times a second, for milliseconds at times. So a promotion, one elsewhere and none take
-turns, of half a second where nothing is uploaded, and each p99 is the median of those of the turns; `slow` are the
-shares of turns beyond the bound. A delay is from within the commit, so that the disk, which pauses, too, is part of it:
-`--folder` puts the data elsewhere.
+turns, of half a second where nothing is uploaded. Each p99 is the median of those of the turns, each ratio that of the
+ratios within the rounds; `slow` are the shares of turns that are beyond the bound of the ratio. A delay is from within
+the commit, so that the disk, which pauses, too, is part of it: `--folder` puts the data elsewhere.
 Writes the part `reload` of `benchmarks/results/<date>.json` and the same as Markdown. Fails where a request failed, an
-answer was not of the version that it names, or a figure of versions that are promoted again is beyond its bound.
+answer was not of the version that it names, or a figure is beyond its bound.
 """
 
 import argparse
@@ -40,13 +40,13 @@ from benchmarks.reload.arrivals import ARRIVALS
 from benchmarks.reload.loading import ROWS, capacity, loading
 from benchmarks.reload.mlserver import PROGRAM, Loads, mlserver
 from benchmarks.reload.stack import Elsewhere, Promotions, Registry, Servers, elsewhere, promotions, registry, servers
-from benchmarks.reload.turns import Turns, p99_ms, slow, take_turns
+from benchmarks.reload.turns import Turns, p99_ms, ratio, slow, take_turns
 from benchmarks.reload.versions import Two, make
 from benchmarks.results import Report, Row, machine, write
 from compose.local.settings import ALWAYS
 from shared.memory import exempt_loaded
 
-RATIO = 1.3  # at most, of p99 during promotions to p99 without, of versions that are promoted again
+RATIO = 1.3  # at most, `p99_ratio` of versions that are promoted again
 DELAY_MS = {"delay_p50_ms": 10.0, "delay_p99_ms": 50.0}  # at most, of all, for all are prefetched
 PEER = 0.2  # of the promotions
 FRESH = {"logistic-regression": 1.0, "forest": 0.1}  # of the promotions: each is a bundle of its own on the bus
@@ -85,7 +85,7 @@ async def series(kind: str, of: Subject, count: int) -> tuple[Turns, list[float]
 
 
 def figures(turns: Turns, delays_ms: list[float], answered: np.ndarray) -> Row:
-    """Return what a line says of latencies and delays; `slow` is the share of turns beyond the bound of the ratio."""
+    """Return what a line says of latencies and delays."""
     during, without = p99_ms(answered, turns.here), p99_ms(answered, turns.quiet)
     others = p99_ms(answered, turns.elsewhere) if turns.elsewhere else None
     limit_ms = RATIO * without
@@ -93,8 +93,8 @@ def figures(turns: Turns, delays_ms: list[float], answered: np.ndarray) -> Row:
         "p99_ms_without": round(without, 3),
         "p99_ms_elsewhere": others and round(others, 3),
         "p99_ms_during": round(during, 3),
-        "p99_ratio": round(during / without, 2),
-        "p99_ratio_elsewhere": others and round(during / others, 2),
+        "p99_ratio": round(ratio(answered, turns.here, turns.quiet), 2),
+        "p99_ratio_elsewhere": round(ratio(answered, turns.here, turns.elsewhere), 2) if turns.elsewhere else None,
         "slow_without": round(slow(answered, turns.quiet, limit_ms), 2),
         "slow_elsewhere": round(slow(answered, turns.elsewhere, limit_ms), 2) if turns.elsewhere else None,
         "slow_during": round(slow(answered, turns.here, limit_ms), 2),

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
-from statistics import median
 
 import numpy as np
 
@@ -55,16 +54,24 @@ async def turn(work: Callable[[], Awaitable[None]] | None, seconds: float) -> Sp
 
 def p99_ms(answered: np.ndarray, spans: list[Span]) -> float:
     """Return the median of the turns' p99: of all requests, it would be that of the machine's longest pauses."""
-    return median(p99s_ms(answered, spans))
+    return float(np.nanmedian(p99s_ms(answered, spans)))
+
+
+def ratio(answered: np.ndarray, spans: list[Span], others: list[Span]) -> float:
+    """Return the median of how many times the others' p99 theirs is, each compared in its own round.
+
+    A machine is quiet at one time and not at another, which those that were measured side by side have in common.
+    """
+    return float(np.nanmedian(p99s_ms(answered, spans) / p99s_ms(answered, others)))
 
 
 def slow(answered: np.ndarray, spans: list[Span], limit_ms: float) -> float:
     """Return the share of turns whose p99 is beyond a limit, in which what is rare shows, too."""
-    return float(np.mean([found > limit_ms for found in p99s_ms(answered, spans)]))
+    return float(np.mean(p99s_ms(answered, spans) > limit_ms))
 
 
-def p99s_ms(answered: np.ndarray, spans: list[Span]) -> list[float]:
-    """Return the p99 in ms of the requests that were due in each turn, of few requests nearly the slowest."""
+def p99s_ms(answered: np.ndarray, spans: list[Span]) -> np.ndarray:
+    """Return the p99 in ms of the requests that were due in each turn, of few nearly the slowest; NaN if none were."""
     due, latencies = answered[:, 0], answered[:, 1]
     inside = [latencies[(due >= began) & (due < ended)] for began, ended in spans]
-    return [float(np.percentile(found, 99)) * 1e3 for found in inside if len(found)]
+    return np.array([np.percentile(found, 99) * 1e3 if len(found) else np.nan for found in inside])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.reload import turns as module
-from benchmarks.reload.turns import p99_ms, p99s_ms, slow, take_turns
+from benchmarks.reload.turns import p99_ms, p99s_ms, ratio, slow, take_turns
 
 SPANS = [(0.0, 10.0), (20.0, 30.0)]
 
@@ -24,12 +24,22 @@ def test_each_turn_has_its_own_p99() -> None:
 
 
 def test_a_turn_without_answers_says_nothing() -> None:
-    assert p99s_ms(steady(0.002, 20), SPANS) == pytest.approx([2.0])
+    answered = steady(0.002, 20)
+    assert p99s_ms(answered, SPANS) == pytest.approx([np.nan, 2.0], nan_ok=True)
+    assert p99_ms(answered, SPANS) == pytest.approx(2.0)
+    assert slow(answered, SPANS, 1.0) == 0.5
 
 
 def test_one_spoilt_turn_does_not_spoil_the_others() -> None:
     answered = np.concatenate([steady(0.001, 0), steady(0.5, 10), steady(0.002, 20)])
     assert p99_ms(answered, [(0.0, 10.0), (10.0, 20.0), (20.0, 30.0)]) == pytest.approx(2.0)
+
+
+def test_turns_are_compared_within_their_rounds() -> None:
+    quiet, busy = [(0.0, 10.0), (20.0, 30.0), (40.0, 50.0)], [(10.0, 20.0), (30.0, 40.0), (50.0, 60.0)]
+    seconds = [0.001, 0.002, 0.004, 0.008, 0.002, 0.02]  # the medians' ratio would be 8 / 2
+    answered = np.concatenate([steady(latency, 10 * place) for place, latency in enumerate(seconds)])
+    assert ratio(answered, busy, quiet) == pytest.approx(2.0)
 
 
 def test_what_spoils_some_turns_is_in_their_share() -> None:
