@@ -49,6 +49,18 @@ async def test_the_last_event_of_each_kind_and_model_is_remembered(bus: Bus, mod
     assert await bus.last(ModelWithdrawn, model) is None
 
 
+async def test_an_event_is_sent_after_the_pause(bus: Bus, model: str) -> None:
+    before: list[object] = []
+
+    async def pause() -> None:
+        before.append(await bus.last(ModelPromoted, model))
+
+    event = promoted("1", 1)
+    receipt = await bus.publish(event, model, pause=pause)
+    assert before == [None]
+    assert await bus.last(ModelPromoted, model) == (receipt.sequence, event)
+
+
 async def test_an_event_is_stored_once_per_id(bus: Bus, model: str) -> None:
     identity = f'é "100 %" {uuid.uuid4()}'
     first = await bus.publish(promoted("1", 1), model, event_id=identity)
