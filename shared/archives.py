@@ -2,10 +2,26 @@
 
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Self
 
 # Python before 3.11.4 knows no filters; later ones warn without one. What they would refuse is refused here in both.
 FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+
+
+class PlainFile(tarfile.TarInfo):
+    """What each member of an archive is, where there is nothing but files with short names: `tarinfo` of `TarFile`.
+
+    Another type of member is refused at its header. A long name, for one, is read in one piece, however many gigabytes
+    its header says that it has.
+    """
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; raise `tarfile.HeaderError` unless it is a file's."""
+        member = super().frombuf(buf, encoding, errors)
+        if not member.isreg():
+            raise tarfile.HeaderError(f"it holds {member.name!r}, which is no plain file")
+        return member
 
 
 def unpack_into(tar: tarfile.TarFile, folder: Path) -> None:

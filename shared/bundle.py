@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.archives import PlainFile
 from shared.errors import BundleError
 
 MANIFEST, GOLDEN = "manifest.json", "golden.json"
@@ -162,7 +163,7 @@ def write(archive: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
 
 def is_compiled(archive: Path) -> bool:
     """Tell, by the names of the files in a bundle, whether its model is compiled; nothing of it is checked."""
-    with suppress(tarfile.TarError, OSError), tarfile.open(archive, "r:") as tar:
+    with suppress(tarfile.TarError, OSError), tarfile.open(archive, "r:", tarinfo=PlainFile) as tar:
         return MODEL_FILES["onnx"] in tar.getnames()
     return False
 
@@ -186,7 +187,7 @@ def unpack(archive: Path, folder: Path, digest: str) -> Manifest:
 def _read(archive: Path) -> dict[str, bytes]:
     try:
         most = archive.stat().st_size
-        with tarfile.open(archive, "r:") as tar:
+        with tarfile.open(archive, "r:", tarinfo=PlainFile) as tar:
             return {member.name: _content(tar, member, most) for member in tar}
     except (tarfile.TarError, OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a size in it that leads nowhere
@@ -195,7 +196,7 @@ def _read(archive: Path) -> dict[str, bytes]:
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
-    file = tar.extractfile(member) if member.isreg() else None
+    file = tar.extractfile(member)
     if file is None or Path(member.name).name != member.name:
         raise BundleError(f"the bundle holds {member.name!r}, which is not a plain file", "digest")
     if member.size > most:  # as much memory would be asked for

@@ -9,9 +9,11 @@ from services.predictor.intake import intake
 from shared.bundle import is_compiled
 from shared.errors import BundleError
 from shared.faults import point
+from shared.memory import give_back
 from shared.verification import VerifiedModel, verify
 
 AT_ONCE = 8
+LARGE = 16 * 2**20  # bytes of a bundle: what a smaller one leaves is soon used again
 
 Verify = Callable[[Path, Path, str], VerifiedModel]
 
@@ -36,6 +38,8 @@ class Verifier:
             point("predictor.verifying")
             model = self._verify(archive, folder, digest)
             intake(model)  # here, where no request waits for it
+            if archive.stat().st_size > LARGE:
+                give_back()
             return model
 
         async with self._places:

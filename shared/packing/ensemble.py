@@ -1,6 +1,6 @@
-"""A sum of trees as one ONNX operator, laid out as its walks go through the processor's caches most quickly."""
+"""A sum of trees as ONNX operators, one unless it is huge, laid out for walks that find most in the caches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,9 @@ from onnx import TensorProto, numpy_helper
 from shared.packing.graph import ML, Part
 
 EXACT = 2**24  # float32 holds every whole number up to here
+BRANCHES = (
+    2**19
+)  # of one operator: onnxruntime's own lists of some millions take it three times as long and as much memory
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,26 @@ def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int, *, dtyp
     features = part.step.n_features_in_
     laid_out = [mostly_right(_with_branch(rounded_down(tree, computed_in)), features) for tree in trees]
     both = part.add("Concat", rows, part.add("Neg", rows), axis=1)
-    summed = part.add("TreeEnsemble", both, domain=ML, n_targets=targets, **_attributes(laid_out, computed_in))
+    sums = [
+        part.add("TreeEnsemble", both, domain=ML, n_targets=targets, **_attributes(some, computed_in))
+        for some in in_groups(laid_out)
+    ]
+    summed = part.add("Sum", *sums) if len(sums) > 1 else sums[0]
     return summed if computed_in == np.float64 else part.add("Cast", summed, to=TensorProto.DOUBLE)
+
+
+def in_groups(trees: Sequence[Tree]) -> Iterator[list[Tree]]:
+    """Yield trees, in their order, as many at once as have `BRANCHES` together; a larger one alone."""
+    group: list[Tree] = []
+    room = BRANCHES
+    for tree in trees:
+        branches = int((~tree.is_leaf).sum())
+        if group and branches > room:
+            yield group
+            group, room = [], BRANCHES
+        group.append(tree)
+        room -= branches
+    yield group
 
 
 def _attributes(trees: Sequence[Tree], dtype: type[np.floating]) -> dict[str, Any]:

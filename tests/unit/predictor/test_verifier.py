@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from services.predictor.background import NICER, NICEST
-from services.predictor.verifier import Verifier
+from services.predictor.verifier import LARGE, Verifier
 from shared.bundle import MODEL_FILES
 from shared.verification import VerifiedModel
+from tests import bundles
 from tests.unit.predictor.conftest import niceness, of_threads
 
 
@@ -32,3 +33,15 @@ async def test_only_compiled_models_are_checked_with_low_priority(
     with pytest.raises(LookupError):
         await Verifier(30, verify).verified(archive, tmp_path, "")
     assert found == [min(niceness() + nicer, NICEST)]
+
+
+@pytest.mark.parametrize(("large", "times"), [(0, 1), (LARGE, 0)])
+async def test_what_the_loading_of_a_large_model_leaves_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int, times: int
+) -> None:
+    given_back: list[None] = []
+    monkeypatch.setattr("services.predictor.verifier.give_back", lambda: given_back.append(None))
+    monkeypatch.setattr("services.predictor.verifier.LARGE", large)
+    archive, digest = bundles.regressor(tmp_path, 1.0)
+    await Verifier(30).verified(archive, tmp_path / "model", digest)
+    assert len(given_back) == times

@@ -163,6 +163,16 @@ def test_an_archive_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
         unpack(tmp_path / "gone.tar", tmp_path / "model", "sha256:0")
 
 
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.DIRTYPE])
+def test_a_member_that_is_no_file_is_refused_by_its_header(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo(MANIFEST)
+    member.type, member.size = kind, 2**33
+    (tmp_path / "bundle.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    with pytest.raises(BundleError, match="which is no plain file") as failed:
+        unpack(tmp_path / "bundle.tar", tmp_path / "model", "sha256:0")
+    assert failed.value.check == "digest"
+
+
 @pytest.mark.parametrize("size", [-1_000_000, 2**40, 2**70])
 def test_an_archive_whose_sizes_lead_nowhere_is_damaged(tmp_path: Path, size: int) -> None:
     member = tarfile.TarInfo(MANIFEST)

@@ -1,6 +1,7 @@
 """Trees laid out for the processor's caches: the same leaf for every row, and most rows go right."""
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 from shared.bundle import Column, Columns, Output
 from shared.packing.conversion import convert
-from shared.packing.ensemble import Tree, mostly_right, rounded_down
+from shared.packing.ensemble import Tree, in_groups, mostly_right, rounded_down
 from shared.runtime.sklearn import frame_of
 
 FEATURES = 2
@@ -82,6 +83,17 @@ def test_a_row_in_float32_comes_to_the_same_leaf_where_thresholds_are_float32(tr
     made = mostly_right(rounded_down(tree, np.float32), FEATURES)
     assert made.threshold.dtype == np.float32
     assert leaf(made, [*row, *(-value for value in row)]) == leaf(tree, row)
+
+
+@given(st.lists(trees(), min_size=1), st.integers(1, 20))
+def test_large_sums_are_taken_apart_where_a_tree_ends(several: list[Tree], most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.packing.ensemble.BRANCHES", most)
+        groups = list(in_groups(several))
+    assert [tree for group in groups for tree in group] == several
+    sizes = [[int((~tree.is_leaf).sum()) for tree in group] for group in groups]
+    assert all(sum(size) <= most or len(size) == 1 for size in sizes)
+    assert all(sum(size) + beside[0] > most for size, beside in pairwise(sizes)), "as many at once as there is room for"
 
 
 def compiled(forest: Any, answers: np.ndarray) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from sklearn.ensemble import (
     BaggingClassifier,
@@ -21,6 +22,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier
 
 from shared.bundle import Column, Columns
+from shared.packing import output_of
+from shared.packing.conversion import convert
 from shared.packing.perturb import perturbed
 from shared.runtime.sklearn import frame_of
 from tests.unit.shared.packing.kit import both, compiled
@@ -69,6 +72,27 @@ def test_trees_agree_at_split_points_and_far_outside(target: str, scale: bool, c
     model = regressor if target == "quantity" else classifier
     made = perturbed(ROWS, INPUTS, 1000)
     assert_alike(make_pipeline(StandardScaler(), model) if scale else model, target, ROWS, made)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("classifier", "regressor"),
+    [
+        (RandomForestClassifier(20, **NUMBER), RandomForestRegressor(20, **NUMBER)),
+        (ExtraTreesClassifier(9, min_samples_leaf=9, **NUMBER), ExtraTreesRegressor(20, min_samples_leaf=4, **NUMBER)),
+        (GradientBoostingClassifier(n_estimators=9, **NUMBER), GradientBoostingRegressor(n_estimators=9, **NUMBER)),
+        (HistGradientBoostingClassifier(max_iter=9), HistGradientBoostingRegressor(max_iter=9)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_trees_in_several_operators_agree(
+    target: str, classifier: Any, regressor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.packing.ensemble.BRANCHES", 10)
+    model = regressor if target == "quantity" else classifier
+    assert_alike(model, target, ROWS, perturbed(ROWS, INPUTS, 1000))
+    graph = onnx.load_model_from_string(convert(model, INPUTS, output_of(model))).graph
+    assert sum(node.op_type == "TreeEnsemble" for node in graph.node) > 1
 
 
 @pytest.mark.parametrize(
