@@ -1,27 +1,41 @@
 """Unpacking an archive that somebody else may have written: plain files and folders, inside one folder."""
 
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any, BinaryIO
 
 # Python before 3.11.4 knows no filters; later ones warn without one. What they would refuse is refused here in both.
 FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
-class PlainFile(tarfile.TarInfo):
-    """What each member of an archive is, where there is nothing but files with short names: `tarinfo` of `TarFile`.
+def plain_files(file: BinaryIO) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each file in an uncompressed tar of files alone; what it holds is read next.
 
-    Another type of member is refused at its header. A long name, for one, is read in one piece, however many gigabytes
-    its header says that it has.
+    Raise `tarfile.TarError` for any other member, and for one that says it is larger than the rest of the archive.
+    `TarFile` reads long names and sparse files at their own word, be it gigabytes, and follows sizes below zero.
     """
+    end, at = file.seek(0, os.SEEK_END), 0
+    while at < end:
+        file.seek(at)
+        header = file.read(tarfile.BLOCKSIZE)
+        if not any(header):
+            return
+        member = tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
+        at += tarfile.BLOCKSIZE
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not _is_plain(member.name):
+            raise tarfile.TarError(f"it holds {member.name!r}, which is no plain file")
+        if not 0 <= member.size <= end - at:
+            raise tarfile.TarError(
+                f"{member.name!r} in it is said to have {member.size} bytes, more than are left, or none"
+            )
+        yield member.name, member.size
+        at += -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a header; raise `tarfile.HeaderError` unless it is a file's."""
-        member = super().frombuf(buf, encoding, errors)
-        if not member.isreg():
-            raise tarfile.HeaderError(f"it holds {member.name!r}, which is no plain file")
-        return member
+
+def _is_plain(name: str) -> bool:
+    return PurePosixPath(name).name == name and name not in ("", "..")
 
 
 def unpack_into(tar: tarfile.TarFile, folder: Path) -> None:

@@ -4,7 +4,6 @@ An uncompressed, deterministic tar of `manifest.json`, `golden.json` and the mod
 of every other file, and the bundle's digest is the SHA-256 of the manifest as canonical JSON: one digest fixes it all.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -17,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shared.archives import PlainFile
+from shared.archives import plain_files
 from shared.errors import BundleError
 
 MANIFEST, GOLDEN = "manifest.json", "golden.json"
@@ -163,8 +162,8 @@ def write(archive: Path, manifest: Manifest, files: Mapping[str, bytes]) -> str:
 
 def is_compiled(archive: Path) -> bool:
     """Tell, by the names of the files in a bundle, whether its model is compiled; nothing of it is checked."""
-    with suppress(tarfile.TarError, OSError), tarfile.open(archive, "r:", tarinfo=PlainFile) as tar:
-        return MODEL_FILES["onnx"] in tar.getnames()
+    with suppress(tarfile.TarError, OSError), archive.open("rb") as file:
+        return any(name == MODEL_FILES["onnx"] for name, _ in plain_files(file))
     return False
 
 
@@ -186,22 +185,10 @@ def unpack(archive: Path, folder: Path, digest: str) -> Manifest:
 
 def _read(archive: Path) -> dict[str, bytes]:
     try:
-        most = archive.stat().st_size
-        with tarfile.open(archive, "r:", tarinfo=PlainFile) as tar:
-            return {member.name: _content(tar, member, most) for member in tar}
-    except (tarfile.TarError, OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which is a size in it that leads nowhere
-            raise
+        with archive.open("rb") as file:
+            return {name: file.read(size) for name, size in plain_files(file)}
+    except tarfile.TarError as error:
         raise BundleError(f"the bundle's archive cannot be read: {error}", "digest") from error
-
-
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
-    file = tar.extractfile(member)
-    if file is None or Path(member.name).name != member.name:
-        raise BundleError(f"the bundle holds {member.name!r}, which is not a plain file", "digest")
-    if member.size > most:  # as much memory would be asked for
-        raise BundleError(f"{member.name} in the bundle is said to be larger than the bundle", "digest")
-    return file.read()
 
 
 def _manifest(content: bytes, digest: str) -> Manifest:

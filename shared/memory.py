@@ -17,7 +17,7 @@ def exempt_loaded() -> None:
 def give_back() -> None:
     """Give the system what the allocator keeps for later, if it is glibc's: a large model's loading leaves much.
 
-    It takes some milliseconds, without the interpreter's lock.
+    It takes some milliseconds: without the interpreter's lock, but with the allocator's own.
     """
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from services.predictor.background import Background, give_way
@@ -38,8 +39,6 @@ class Verifier:
             point("predictor.verifying")
             model = self._verify(archive, folder, digest)
             intake(model)  # here, where no request waits for it
-            if archive.stat().st_size > LARGE:
-                give_back()
             return model
 
         async with self._places:
@@ -49,3 +48,15 @@ class Verifier:
                 raise BundleError(
                     f"the bundle was not verified within {self._deadline_s:g} s (BATON_VERIFY_DEADLINE_S)", "deadline"
                 ) from error
+            finally:
+                await asyncio.to_thread(_give_back_after, archive)
+
+
+def _give_back_after(archive: Path) -> None:
+    """Give back what is left of the loading of a large bundle, in a thread of the requests' priority.
+
+    It takes the allocator's locks, on which a thread of low priority might keep requests waiting.
+    """
+    with suppress(OSError):
+        if archive.stat().st_size > LARGE:
+            give_back()

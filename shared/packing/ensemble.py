@@ -10,9 +10,7 @@ from onnx import TensorProto, numpy_helper
 from shared.packing.graph import ML, Part
 
 EXACT = 2**24  # float32 holds every whole number up to here
-BRANCHES = (
-    2**19
-)  # of one operator: onnxruntime's own lists of some millions take it three times as long and as much memory
+BRANCHES = 2**19  # of one operator: with lists of some millions, onnxruntime takes three times as long to load
 
 
 @dataclass(frozen=True)
@@ -31,6 +29,11 @@ class Tree:
     rows: np.ndarray
     value: np.ndarray
     target: int = 0
+
+    @property
+    def branches(self) -> int:
+        """How many nodes are no leaves."""
+        return int((~self.is_leaf).sum())
 
 
 def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int, *, dtype: type[np.floating]) -> str:
@@ -54,22 +57,21 @@ def ensemble(part: Part, rows: str, trees: Sequence[Tree], targets: int, *, dtyp
 
 
 def in_groups(trees: Sequence[Tree]) -> Iterator[list[Tree]]:
-    """Yield trees, in their order, as many at once as have `BRANCHES` together; a larger one alone."""
+    """Yield trees, in their order, as many at once as have at most `BRANCHES`; a larger one alone."""
     group: list[Tree] = []
     room = BRANCHES
     for tree in trees:
-        branches = int((~tree.is_leaf).sum())
-        if group and branches > room:
+        if group and tree.branches > room:
             yield group
             group, room = [], BRANCHES
         group.append(tree)
-        room -= branches
+        room -= tree.branches
     yield group
 
 
 def _attributes(trees: Sequence[Tree], dtype: type[np.floating]) -> dict[str, Any]:
     """Return what the operator is told of trees: branches of all, leaves of all, and how they are summed."""
-    branches = np.cumsum([0, *(int((~tree.is_leaf).sum()) for tree in trees)])
+    branches = np.cumsum([0, *(tree.branches for tree in trees)])
     leaves = np.cumsum([0, *(int(tree.is_leaf.sum()) for tree in trees)])
     nodes = [_numbered(*each) for each in zip(trees, branches[:-1], leaves[:-1], strict=True)]
     joined = {name: np.concatenate([node[name] for node in nodes]) for name in nodes[0]}

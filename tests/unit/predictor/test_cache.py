@@ -152,7 +152,7 @@ async def test_what_a_host_is_short_of_takes_no_sound_archive_away(
     ref = await parts.bundle(0.25)
     await parts.cache.verified(ref, bus)
     with monkeypatch.context() as patched:
-        patched.setattr("shared.bundle.tarfile.open", Mock(side_effect=OSError(shortage, os.strerror(shortage))))
+        patched.setattr("shared.bundle.plain_files", Mock(side_effect=OSError(shortage, os.strerror(shortage))))
         with pytest.raises(BundleError) as failed:
             await parts.cache.verified(ref, bus)
     assert failed.value.check == "download"

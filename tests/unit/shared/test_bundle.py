@@ -3,14 +3,30 @@
 import io
 import json
 import tarfile
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.bundle import GOLDEN, MANIFEST, Column, Manifest, Output, file_digest, unpack, write
+from shared.archives import plain_files
+from shared.bundle import (
+    GOLDEN,
+    MANIFEST,
+    MODEL_FILES,
+    Column,
+    Manifest,
+    Output,
+    file_digest,
+    is_compiled,
+    unpack,
+    write,
+)
 from shared.errors import BundleError
 from tests.unit.shared.kit import packed
 
@@ -163,21 +179,64 @@ def test_an_archive_that_is_gone_is_no_damaged_one(tmp_path: Path) -> None:
         unpack(tmp_path / "gone.tar", tmp_path / "model", "sha256:0")
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.DIRTYPE])
-def test_a_member_that_is_no_file_is_refused_by_its_header(tmp_path: Path, kind: bytes) -> None:
-    member = tarfile.TarInfo(MANIFEST)
-    member.type, member.size = kind, 2**33
-    (tmp_path / "bundle.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
-    with pytest.raises(BundleError, match="which is no plain file") as failed:
-        unpack(tmp_path / "bundle.tar", tmp_path / "model", "sha256:0")
+def header(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type, member.size = kind, size
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+KINDS = [
+    tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE, tarfile.XHDTYPE, tarfile.XGLTYPE,
+    tarfile.DIRTYPE, tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE, b"?",
+]  # fmt: skip
+SIZES = [-1_000_000, -1024, -512, -1, 2049, 2**40, 2**70]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(header("more", kind) for kind in KINDS),
+        *(header("more", size=size) for size in SIZES),
+        *(header(name) for name in ("../more", "/more", "folder/more", "..", "")),
+        header("more")[:-1],
+        header("more").replace(b"more", b"less"),
+    ],
+)
+@pytest.mark.parametrize("before", [b"", header(MANIFEST)], ids=["first", "second"])
+def test_an_archive_that_holds_anything_but_files_of_their_size_is_damaged(
+    tmp_path: Path, damaged: bytes, before: bytes
+) -> None:
+    archive = tmp_path / "bundle.tar"
+    archive.write_bytes(before + damaged + bytes(2048) * (len(damaged) == tarfile.BLOCKSIZE))
+    assert not is_compiled(archive)
+    with pytest.raises(BundleError, match="archive cannot be read") as failed:
+        unpack(archive, tmp_path / "model", "sha256:0")
     assert failed.value.check == "digest"
 
 
-@pytest.mark.parametrize("size", [-1_000_000, 2**40, 2**70])
-def test_an_archive_whose_sizes_lead_nowhere_is_damaged(tmp_path: Path, size: int) -> None:
-    member = tarfile.TarInfo(MANIFEST)
-    member.size = size
-    (tmp_path / "bundle.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
-    with pytest.raises(BundleError) as failed:
-        unpack(tmp_path / "bundle.tar", tmp_path / "model", "sha256:0")
+@given(st.binary(max_size=4096))
+def test_bytes_that_are_no_archive_are_a_damaged_bundle(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        archive = Path(name) / "bundle.tar"
+        archive.write_bytes(content)
+        assert not is_compiled(archive)
+        with pytest.raises(BundleError) as failed:
+            unpack(archive, Path(name) / "model", "sha256:0")
     assert failed.value.check == "digest"
+
+
+@given(st.integers(0, tarfile.BLOCKSIZE - 12), st.binary(min_size=1, max_size=12))
+def test_whatever_a_header_says_is_a_file_or_damage(at: int, content: bytes) -> None:
+    said = header("more", size=3)
+    said = said[:at] + content + said[at + len(content) :]
+    summed = b"%06o\0 " % sum(said[:148] + b" " * 8 + said[156:])
+    file = io.BytesIO(said[:148] + summed + said[156:] + b"abc" + bytes(509))
+    with suppress(tarfile.TarError):
+        assert all(0 <= size <= tarfile.BLOCKSIZE for _, size in plain_files(file))
+
+
+def test_whether_a_bundle_is_compiled_is_told_by_its_files(tmp_path: Path) -> None:
+    packed(tmp_path / "bundle.tar")
+    assert is_compiled(tmp_path / "bundle.tar")
+    rewrite(tmp_path / "bundle.tar", {MANIFEST: b"", MODEL_FILES["sklearn"]: b""})
+    assert not is_compiled(tmp_path / "bundle.tar")
