@@ -1,4 +1,4 @@
-"""Unpacking an archive that somebody else may have written: plain files and folders, inside one folder."""
+"""Archives that somebody else may have written: plain files and folders, inside one folder, and nothing beside them."""
 
 import os
 import tarfile
@@ -27,9 +27,7 @@ def plain_files(file: BinaryIO) -> Iterator[tuple[str, int]]:
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not _is_plain(member.name):
             raise tarfile.TarError(f"it holds {member.name!r}, which is no plain file")
         if not 0 <= member.size <= end - at:
-            raise tarfile.TarError(
-                f"{member.name!r} in it is said to have {member.size} bytes, more than are left, or none"
-            )
+            raise tarfile.TarError(f"{member.name!r} is said to have {member.size} bytes where {end - at} are left")
         yield member.name, member.size
         at += -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
