@@ -69,7 +69,8 @@ class State:
     async def health(self, _: Request) -> Response:
         """Whether this worker lives, and how many of the predictor's workers are ready."""
         now = self._status()
-        counts = {"workers_ready": now.workers_ready, "workers_expected": now.workers_expected}
+        ready = await asyncio.to_thread(now.workers_ready)
+        counts = {"workers_ready": ready, "workers_expected": now.workers_expected}
         return answer({"status": "ok", "worker": now.worker} | counts)
 
     async def ready(self, _: Request) -> Response:

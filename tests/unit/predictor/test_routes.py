@@ -14,6 +14,7 @@ import pytest
 
 from services.predictor.executor import ROWS_INLINE
 from services.predictor.routes import openapi
+from shared.bundle import Column
 from shared.event import subject_token
 from tests import bundles
 from tests.unit.predictor.api import READY, Predictor
@@ -181,6 +182,28 @@ async def test_health_and_readiness(predictor: Predictor) -> None:
     assert answer.status_code == 503
     assert answer.json() == {"ready": False, "bus": "unreachable", "models": []}
     assert (await predictor.client.get("/health")).status_code == 200
+
+
+async def test_what_takes_long_to_tell_is_told_in_a_thread(predictor: Predictor, tmp_path: Path) -> None:
+    seen: list[threading.Thread] = []
+
+    def ready() -> int:
+        seen.append(threading.current_thread())
+        return 2
+
+    class Seen(Column):
+        def model_dump(self, **options: Any) -> dict[str, Any]:
+            seen.append(threading.current_thread())
+            return super().model_dump(**options)
+
+    champion = predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
+    manifest = champion.verified.manifest.model_copy(update={"inputs": [Seen(name="x", type="double")]})
+    predictor.slots.of("heart").champion = replace(champion, verified=replace(champion.verified, manifest=manifest))
+    predictor.status = replace(READY, workers_ready=ready)
+    assert (await predictor.client.get("/models")).json()["models"][0]["inputs"][0]["name"] == "x"
+    assert (await predictor.client.get("/health")).json()["workers_ready"] == 2
+    assert len(seen) == 2
+    assert threading.current_thread() not in seen
 
 
 async def test_it_documents_each_model_with_an_example_that_works(predictor: Predictor, tmp_path: Path) -> None:
