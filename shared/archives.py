@@ -1,4 +1,4 @@
-"""Archives that somebody else may have written: plain files and folders, inside one folder, and nothing beside them."""
+"""Archives that somebody else may have written: plain files, folders only where they are unpacked as such."""
 
 import os
 import tarfile
@@ -11,7 +11,7 @@ FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") e
 
 
 def plain_files(file: BinaryIO) -> Iterator[tuple[str, int]]:
-    """Yield name and size of each file in an uncompressed tar of files alone; what it holds is read next.
+    """Yield name and size of each file in an uncompressed tar of files alone, while `file` is at its content.
 
     Raise `tarfile.TarError` for any other member, and for one that says it is larger than the rest of the archive.
     `TarFile` reads long names and sparse files at their own word, be it gigabytes, and follows sizes below zero.
@@ -24,7 +24,7 @@ def plain_files(file: BinaryIO) -> Iterator[tuple[str, int]]:
             return
         member = tarfile.TarInfo.frombuf(header, tarfile.ENCODING, "surrogateescape")
         at += tarfile.BLOCKSIZE
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not _is_plain(member.name):
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not _is_bare(member.name):
             raise tarfile.TarError(f"it holds {member.name!r}, which is no plain file")
         if not 0 <= member.size <= end - at:
             raise tarfile.TarError(f"{member.name!r} is said to have {member.size} bytes where {end - at} are left")
@@ -32,7 +32,7 @@ def plain_files(file: BinaryIO) -> Iterator[tuple[str, int]]:
         at += -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
-def _is_plain(name: str) -> bool:
+def _is_bare(name: str) -> bool:
     return PurePosixPath(name).name == name and name not in ("", "..")
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from shared.locks import take
+from shared.locks import is_held, take
 
 READY = "ready"
 PATIENCE_S = 2.0
@@ -63,8 +63,8 @@ def ready_workers(folder: Path, own: Seat) -> int:
 
 def _is_ready(path: Path, own: Seat) -> bool:
     with path.open("r+") as file:
-        if path.stem != str(own.index) and take(file):
-            return False  # nobody held it: that worker is gone
+        if path.stem != str(own.index) and not is_held(file):
+            return False  # that worker is gone
         return file.read() == READY
 
 

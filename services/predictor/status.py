@@ -9,11 +9,11 @@ from typing import Literal
 class Status:
     """`ready` once what was champion at the start is served, from the bus or, while NATS is away, from the cache.
 
-    `workers_ready` counts now, and reads files: not on an event loop.
+    `count_ready` counts the workers that are ready, and reads files: not on an event loop.
     """
 
     worker: int
-    workers_ready: Callable[[], int]
+    count_ready: Callable[[], int]
     workers_expected: int
     ready: bool
     bus: Literal["connecting", "connected", "unreachable"]

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from services.predictor.background import Background, give_way
@@ -43,20 +42,20 @@ class Verifier:
 
         async with self._places:
             try:
-                return await Background("verify", verify).result(self._deadline_s)
+                verified = await Background("verify", verify).result(self._deadline_s)
             except TimeoutError as error:
                 raise BundleError(
                     f"the bundle was not verified within {self._deadline_s:g} s (BATON_VERIFY_DEADLINE_S)", "deadline"
                 ) from error
-            finally:
-                await asyncio.to_thread(_give_back_after, archive)
+        await asyncio.to_thread(_give_back_after, archive)
+        return verified
 
 
 def _give_back_after(archive: Path) -> None:
-    """Give back what is left of the loading of a large bundle, in a thread of the requests' priority.
+    """Give back what the loading of a large bundle left, in a thread of the requests' priority.
 
-    It takes the allocator's locks, on which a thread of low priority might keep requests waiting.
+    It takes the allocator's locks, on which a thread of low priority might keep requests waiting. Of a bundle that
+    fails nothing is given back: the error keeps the model.
     """
-    with suppress(OSError):
-        if archive.stat().st_size > LARGE:
-            give_back()
+    if archive.stat().st_size > LARGE:
+        give_back()

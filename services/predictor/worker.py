@@ -81,9 +81,7 @@ class Worker:
         bus = self._link if self._link != "connected" or self._bus.client.is_connected else "unreachable"
         return Status(
             worker=seat.index if seat else 0,
-            workers_ready=partial(seats.ready_workers, self.settings.cache_dir / "workers", seat)
-            if seat
-            else lambda: 0,
+            count_ready=partial(seats.ready_workers, self.settings.cache_dir / "workers", seat) if seat else lambda: 0,
             workers_expected=self.settings.workers,
             ready=seat is not None and seat.ready and not self.gate.is_draining,
             bus=bus,

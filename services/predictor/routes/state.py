@@ -69,7 +69,7 @@ class State:
     async def health(self, _: Request) -> Response:
         """Whether this worker lives, and how many of the predictor's workers are ready."""
         now = self._status()
-        ready = await asyncio.to_thread(now.workers_ready)
+        ready = await asyncio.to_thread(now.count_ready)
         counts = {"workers_ready": ready, "workers_expected": now.workers_expected}
         return answer({"status": "ok", "worker": now.worker} | counts)
 

@@ -21,7 +21,7 @@ from shared.keys import Keys
 from shared.runtime import Prediction
 from shared.verification import verify
 
-READY = Status(worker=1, workers_ready=lambda: 2, workers_expected=2, ready=True, bus="connected")
+READY = Status(worker=1, count_ready=lambda: 2, workers_expected=2, ready=True, bus="connected")
 
 
 class PausedRuntime:

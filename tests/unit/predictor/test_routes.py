@@ -199,7 +199,7 @@ async def test_what_takes_long_to_tell_is_told_in_a_thread(predictor: Predictor,
     champion = predictor.serve("heart", bundles.classifier(tmp_path, 0.25))
     manifest = champion.verified.manifest.model_copy(update={"inputs": [Seen(name="x", type="double")]})
     predictor.slots.of("heart").champion = replace(champion, verified=replace(champion.verified, manifest=manifest))
-    predictor.status = replace(READY, workers_ready=ready)
+    predictor.status = replace(READY, count_ready=ready)
     assert (await predictor.client.get("/models")).json()["models"][0]["inputs"][0]["name"] == "x"
     assert (await predictor.client.get("/health")).json()["workers_ready"] == 2
     assert len(seen) == 2

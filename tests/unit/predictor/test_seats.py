@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.predictor import seats
+from shared.locks import is_held
 
 HOLD = """
 import sys
@@ -33,6 +34,16 @@ def test_workers_sit_side_by_side_and_a_killed_ones_seat_is_taken_again(tmp_path
             assert seats.ready_workers(tmp_path, own) == 2
             other.kill()
         assert seats.ready_workers(tmp_path, own) == 1
+    own.leave()
+
+
+def test_who_looks_takes_nobody_else_for_a_worker(tmp_path: Path) -> None:
+    own, gone = seats.take_seat(tmp_path, 2), seats.take_seat(tmp_path, 2)
+    gone.say_ready()
+    gone.leave()
+    with (tmp_path / f"{gone.index}.lock").open("r+") as looked_at:
+        assert not is_held(looked_at)
+        assert seats.ready_workers(tmp_path, own) == 0
     own.leave()
 
 

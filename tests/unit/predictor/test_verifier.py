@@ -3,13 +3,14 @@
 import io
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.predictor.background import NICER, NICEST
 from services.predictor.verifier import LARGE, Verifier
 from shared.bundle import MODEL_FILES
-from shared.verification import VerifiedModel
+from shared.verification import VerifiedModel, verify
 from tests import bundles
 from tests.unit.predictor.conftest import niceness, of_threads
 
@@ -35,13 +36,19 @@ async def test_only_compiled_models_are_checked_with_low_priority(
     assert found == [min(niceness() + nicer, NICEST)]
 
 
+@of_threads
 @pytest.mark.parametrize(("large", "times"), [(0, 1), (LARGE, 0)])
 async def test_what_the_loading_of_a_large_model_leaves_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int, times: int
 ) -> None:
-    given_back: list[None] = []
-    monkeypatch.setattr("services.predictor.verifier.give_back", lambda: given_back.append(None))
+    done: list[int | str] = []
+
+    def verified(*whole: Any) -> VerifiedModel:
+        done.append("verified")
+        return verify(*whole)
+
+    monkeypatch.setattr("services.predictor.verifier.give_back", lambda: done.append(niceness()))
     monkeypatch.setattr("services.predictor.verifier.LARGE", large)
     archive, digest = bundles.regressor(tmp_path, 1.0)
-    await Verifier(30).verified(archive, tmp_path / "model", digest)
-    assert len(given_back) == times
+    await Verifier(30, verified).verified(archive, tmp_path / "model", digest)
+    assert done == ["verified", *[niceness()] * times]

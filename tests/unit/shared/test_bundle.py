@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.archives import plain_files
@@ -215,6 +215,7 @@ def test_an_archive_that_holds_anything_but_files_of_their_size_is_damaged(
 
 
 @given(st.binary(max_size=4096))
+@settings(deadline=None)  # it writes files
 def test_bytes_that_are_no_archive_are_a_damaged_bundle(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as name:
         archive = Path(name) / "bundle.tar"
@@ -233,6 +234,12 @@ def test_whatever_a_header_says_is_a_file_or_damage(at: int, content: bytes) -> 
     file = io.BytesIO(said[:148] + summed + said[156:] + b"abc" + bytes(509))
     with suppress(tarfile.TarError):
         assert all(0 <= size <= tarfile.BLOCKSIZE for _, size in plain_files(file))
+
+
+def test_an_archive_of_files_ends_at_an_empty_block_or_with_its_last_byte() -> None:
+    whole = header("a", size=512) + bytes(512) + header("b", size=1) + b"b" + bytes(511)
+    for ended in (whole, whole + bytes(1024), whole + bytes(512) + header("c")):
+        assert list(plain_files(io.BytesIO(ended))) == [("a", 512), ("b", 1)]
 
 
 def test_whether_a_bundle_is_compiled_is_told_by_its_files(tmp_path: Path) -> None:
